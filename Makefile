@@ -1,0 +1,74 @@
+# xdpban: make help
+
+PREFIX  ?= /usr/local
+DESTDIR ?=
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+
+export CGO_ENABLED ?= 0
+
+PACKAGES_TEST = openssh-server openssh-client sshpass kamailio sip-tester gcc libc6-dev
+PACKAGES_DEMO = kamailio sip-tester
+PACKAGES_LINT = clang-14 clang llvm clang-format libbpf-dev linux-libc-dev
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## bin/xdpban, static; needs Go alone
+	go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/xdpban ./cmd/xdpban
+
+.PHONY: generate
+generate: ## the kernel objects from bpf/; needs clang 14
+	go generate ./loader
+
+.PHONY: demo
+demo: build ## the whole story on real traffic, in namespaces of its own; needs root
+	@.ci/install $(PACKAGES_DEMO) || echo 'going on without them'
+	bin/xdpban demo
+
+.PHONY: test
+test: ## everything, kernel tests included; needs root
+	.ci/install $(PACKAGES_TEST)
+	go mod download # tests run where there is no network
+	REQUIRE_KERNEL=1 XDPBAN_MAKE_TEST=1 go test -count=1 -timeout 20m ./...
+	CGO_ENABLED=1 REQUIRE_KERNEL=1 go test -count=1 -timeout 20m -race ./internal/control ./internal/daemon ./jails ./jails/source
+
+.PHONY: lint
+lint: ## format, vet, staticcheck, known vulnerabilities, kernel objects, arrows between rooms
+	.ci/install $(PACKAGES_LINT)
+	@unformatted=$$(gofmt -l bpf cmd configs fallback internal jails loader); test -z "$$unformatted" || { echo "gofmt: $$unformatted"; exit 1; }
+	clang-format --dry-run --Werror bpf/*.c bpf/*.h
+	go vet ./...
+	go tool staticcheck ./...
+	.ci/vulnerabilities
+	.ci/generated
+	go test -count=1 -run 'TestRooms' ./cmd/xdpban
+
+.PHONY: bench
+bench: ## ratios against named floors, measured in one run; needs root
+	REQUIRE_KERNEL=1 go test -run '^$$' -bench . -benchtime 1s ./loader ./jails/... ./internal/daemon
+
+.PHONY: install
+install: build ## the program, its configuration and its service
+	install -D -m 755 bin/xdpban $(DESTDIR)$(PREFIX)/sbin/xdpban
+	install -d -m 755 $(DESTDIR)/etc/xdpban/filters $(DESTDIR)/etc/xdpban/jails.d
+	for file in xdpban.yaml $$(cd configs && echo jails.d/*.yaml); do \
+		test -e $(DESTDIR)/etc/xdpban/$$file || install -m 644 configs/$$file $(DESTDIR)/etc/xdpban/$$file || exit 1; \
+	done
+	test -n '$(DESTDIR)' || getent group xdpban > /dev/null || groupadd --system xdpban
+	install -d -m 755 $(DESTDIR)/etc/systemd/system
+	sed 's|@PREFIX@|$(PREFIX)|g' configs/xdpban.service > $(DESTDIR)/etc/systemd/system/xdpban.service
+	@echo 'Installed. See what it would do: xdpban check; then start it: systemctl enable --now xdpban'
+
+.PHONY: uninstall
+uninstall: ## all of that but the configuration; ends every ban
+	-test -n '$(DESTDIR)' || systemctl disable --now xdpban
+	-test -n '$(DESTDIR)' || $(PREFIX)/sbin/xdpban detach
+	rm -f $(DESTDIR)$(PREFIX)/sbin/xdpban $(DESTDIR)/etc/systemd/system/xdpban.service
+
+.PHONY: clean
+clean: ## what make build made
+	rm -rf bin

@@ -1,0 +1,405 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0-only
+/* Drops every packet whose source is banned, before the network stack sees it.
+ *
+ * parse() finds the source, find() its ban; then the allow list has its say, refresh() moves the
+ * end of the ban and count() counts. Whatever is malformed or unknown passes: the stack knows
+ * better what to do with it.
+ */
+#include <stdbool.h>
+#include <stddef.h>
+
+#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <linux/in6.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#include "xdpban.h"
+
+#define MAX_TAGS 2
+
+/* Set once, when the program is loaded. */
+const volatile enum clock clock_kind = CLOCK_KTIME;
+const volatile __u64 ns_per_jiffy;
+const volatile __u64 jiffies_offset;
+const volatile struct address ipv6_mask; /* the first ipv6_prefix bits */
+const volatile bool dry;                 /* says what it would do and writes nothing */
+
+/* Named here so that Go learns them. */
+const volatile __u32 layout = LAYOUT;
+const volatile enum ban_flag beats_allow = BAN_FORCED | BAN_CLEAR;
+
+/* Bans of one source that logs led to. User space inserts and deletes, find() reads, drop()
+ * refreshes. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1); /* here and below: the loader sets it */
+	__type(key, struct address);
+	__type(value, struct ban);
+} bans SEC(".maps");
+
+/* Bans of one source made by hand, which nothing evicts. Writers as for bans. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct address);
+	__type(value, struct ban);
+} held SEC(".maps");
+
+/* Bans of prefixes of any other length. Writers as for bans. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct prefix);
+	__type(value, struct ban);
+} nets SEC(".maps");
+
+/* Who is never dropped. User space writes. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct prefix);
+	__type(value, __u32);
+} allow SEC(".maps");
+
+/* What was dropped and let through, a CPU. drop() writes. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct counts);
+} totals SEC(".maps");
+
+/* Counts on their way to their bans, a CPU. count() writes, user space reads. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, PENDING_SLOTS);
+	__type(key, __u32);
+	__type(value, struct slot);
+} pending SEC(".maps");
+
+/* Jails and reasons of bans, so that the next daemon knows them. User space writes and reads. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4096);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u32);
+	__type(value, struct label);
+} labels SEC(".maps");
+
+/* What the maps hold as a whole. User space writes, find() reads. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct contents);
+} state SEC(".maps");
+
+struct cursor {
+	void *pos;
+	void *end;
+};
+
+struct packet {
+	struct address source;
+	__u32 bytes; /* of the frame, by what its headers say */
+};
+
+static __always_inline __u64 time_now(void)
+{
+	if (clock_kind == CLOCK_JIFFIES)
+		return bpf_jiffies64() * ns_per_jiffy + jiffies_offset;
+	if (clock_kind == CLOCK_COARSE)
+		return bpf_ktime_get_coarse_ns();
+	return bpf_ktime_get_ns();
+}
+
+/* Moves past the next header, of size bytes. False where the frame ends before it does. A pointer
+ * that may be NULL would read better, but comparing that takes CAP_PERFMON.
+ */
+static __always_inline bool next(struct cursor *c, void **header, __u32 size)
+{
+	*header = c->pos;
+	if (c->pos + size > c->end)
+		return false;
+	c->pos += size;
+	return true;
+}
+
+static __always_inline bool is_mapped(const struct address *a)
+{
+	return !a->word[0] && !a->word[1] && a->word[2] == bpf_htonl(0xffff);
+}
+
+/* Of an IP header. The bitfields of linux/ip.h follow the machine that compiles, not the target. */
+static __always_inline __u8 version(const void *ip)
+{
+	return *(const __u8 *)ip >> 4;
+}
+
+static __always_inline bool parse_ipv4(struct cursor *c, struct packet *p)
+{
+	struct iphdr *ip;
+
+	if (!next(c, (void **)&ip, sizeof(*ip)) || version(ip) != 4)
+		return false;
+	p->source.word[0] = 0;
+	p->source.word[1] = 0;
+	p->source.word[2] = bpf_htonl(0xffff);
+	p->source.word[3] = ip->saddr;
+	p->bytes += bpf_ntohs(ip->tot_len);
+	return true;
+}
+
+static __always_inline bool parse_ipv6(struct cursor *c, struct packet *p)
+{
+	struct ipv6hdr *ip;
+
+	if (!next(c, (void **)&ip, sizeof(*ip)) || version(ip) != 6)
+		return false;
+	__builtin_memcpy(&p->source, &ip->saddr, sizeof(p->source));
+	p->bytes += sizeof(*ip) + bpf_ntohs(ip->payload_len);
+	return true;
+}
+
+/* The length comes from the headers because taking the frame's own needs CAP_PERFMON. The sender
+ * can lie about it, in the statistics of its own ban and in nothing else.
+ */
+static __always_inline bool parse(struct cursor *c, struct packet *p)
+{
+	struct ethhdr *eth;
+	__be16 proto;
+
+	if (!next(c, (void **)&eth, sizeof(*eth)))
+		return false;
+	proto = eth->h_proto;
+	p->bytes = sizeof(*eth);
+	for (int i = 0; i < MAX_TAGS; i++) {
+		__be16 *tag; /* its value, then the protocol of what follows */
+
+		if (proto != bpf_htons(ETH_P_8021Q) && proto != bpf_htons(ETH_P_8021AD))
+			break;
+		if (!next(c, (void **)&tag, 2 * sizeof(*tag)))
+			return false;
+		proto = tag[1];
+		p->bytes += 2 * sizeof(*tag);
+	}
+	if (proto == bpf_htons(ETH_P_IP))
+		return parse_ipv4(c, p);
+	if (proto == bpf_htons(ETH_P_IPV6))
+		return parse_ipv6(c, p);
+	return false;
+}
+
+/* The key of a's ban in bans and held: IPv4 as it is, of IPv6 the first ipv6_prefix bits. */
+static __always_inline void mask(struct address *key, const struct address *a)
+{
+	*key = *a;
+	if (is_mapped(a))
+		return;
+	for (int i = 0; i < 4; i++)
+		key->word[i] &= ipv6_mask.word[i];
+}
+
+/* a alone, as a key of the tries. */
+static __always_inline void single(struct prefix *key, const struct address *a)
+{
+	__builtin_memset(key, 0, sizeof(*key));
+	if (is_mapped(a)) {
+		key->bits = FAMILY_BITS + 32;
+		key->family[0] = FAMILY_IPV4;
+		__builtin_memcpy(key->addr, &a->word[3], sizeof(a->word[3]));
+		return;
+	}
+	key->bits = FAMILY_BITS + 128;
+	key->family[0] = FAMILY_IPV6;
+	__builtin_memcpy(key->addr, a, sizeof(*a));
+}
+
+/* Reads the clock, which costs as much as anything here, only where there is a ban. */
+static __always_inline bool is_live(const struct ban *b, __u64 *now)
+{
+	if (!b)
+		return false;
+	*now = time_now();
+	return *now < b->end;
+}
+
+/* The live ban of the longest prefix that holds a. One that has ended hides none that has not. */
+static __always_inline struct ban *find_net(const struct address *a, __u64 *now)
+{
+	struct prefix key;
+
+	single(&key, a);
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < PREFIX_LENGTHS; i++) {
+		struct ban *b = bpf_map_lookup_elem(&nets, &key);
+
+		if (!b || is_live(b, now))
+			return b;
+		if (!b->bits)
+			return NULL;
+		key.bits = FAMILY_BITS + b->bits - 1;
+	}
+	return NULL;
+}
+
+/* The ban that a packet from a meets, if there is one, and the time at which it is live. */
+static __always_inline struct ban *find(const struct address *a, __u64 *now)
+{
+	struct address key;
+	struct contents *s;
+	struct ban *b;
+	__u32 zero = 0;
+
+	mask(&key, a);
+	b = bpf_map_lookup_elem(&bans, &key);
+	if (is_live(b, now))
+		return b;
+	s = bpf_map_lookup_elem(&state, &zero);
+	if (!s)
+		return NULL;
+	if (s->held) {
+		b = bpf_map_lookup_elem(&held, &key);
+		if (is_live(b, now))
+			return b;
+	}
+	if (s->nets)
+		return find_net(a, now);
+	return NULL;
+}
+
+static __always_inline bool is_allowed(const struct address *a)
+{
+	struct prefix key;
+
+	single(&key, a);
+	return bpf_map_lookup_elem(&allow, &key);
+}
+
+/* A second is added because no packet of the coming one moves the end again: nobody is let in
+ * before it has been quiet for as long as it must.
+ */
+static __always_inline void refresh(struct ban *b, __u64 now)
+{
+	__u64 end;
+
+	if (b->seen && (__s64)(now - b->seen) < (__s64)REFRESH_EVERY)
+		return;
+	b->seen = now;
+	if (!b->quiet)
+		return;
+	end = now + b->quiet * SECOND + REFRESH_EVERY;
+	if (end > b->limit)
+		end = b->limit;
+	if (end <= b->end)
+		return;
+	b->end = end;
+	b->refreshed++;
+}
+
+static __always_inline void add(struct ban *b, __u64 packets, __u64 bytes)
+{
+	__sync_fetch_and_add(&b->packets, packets);
+	__sync_fetch_and_add(&b->bytes, bytes);
+}
+
+/* Hands what a CPU still holds for another ban over to that one, if it is still there. */
+static __always_inline void settle(const struct slot *slot)
+{
+	struct ban *b;
+	__u64 now;
+
+	if (!slot->packets)
+		return;
+	b = find(&slot->source, &now);
+	if (b && b->id == slot->id)
+		add(b, slot->packets, slot->bytes);
+}
+
+/* One ban a slot: the CPU counts for it alone and hands over once a second. A second ban on the
+ * same slot is counted in its shared value, which costs more when several CPUs drop for it.
+ */
+static __always_inline void count(struct ban *b, const struct packet *p, __u64 now)
+{
+	__u32 slot_of_b = b->id & (PENDING_SLOTS - 1);
+	struct slot *slot = bpf_map_lookup_elem(&pending, &slot_of_b);
+	bool due;
+
+	if (!slot)
+		return;
+	due = (__s64)(now - slot->folded) >= (__s64)SECOND;
+	if (slot->id == b->id && !due) {
+		slot->packets++;
+		slot->bytes += p->bytes;
+		return;
+	}
+	if (slot->id == b->id) {
+		add(b, slot->packets + 1, slot->bytes + p->bytes);
+	} else {
+		add(b, 1, p->bytes);
+		if (!due)
+			return;
+		settle(slot);
+		slot->id = b->id;
+		slot->source = p->source;
+	}
+	slot->packets = 0;
+	slot->bytes = 0;
+	slot->folded = now;
+}
+
+static __always_inline int allowed(const struct packet *p)
+{
+	__u32 zero = 0;
+	struct counts *t = bpf_map_lookup_elem(&totals, &zero);
+
+	if (t && !dry) {
+		t->allowed.packets++;
+		t->allowed.bytes += p->bytes;
+	}
+	return XDP_PASS;
+}
+
+static __always_inline int drop(struct ban *b, const struct packet *p, __u64 now)
+{
+	__u32 zero = 0;
+	struct counts *t;
+
+	if (dry)
+		return XDP_DROP;
+	t = bpf_map_lookup_elem(&totals, &zero);
+	if (t) {
+		t->dropped.packets++;
+		t->dropped.bytes += p->bytes;
+	}
+	refresh(b, now);
+	count(b, p, now);
+	return XDP_DROP;
+}
+
+SEC("xdp")
+int xdpban(struct xdp_md *ctx)
+{
+	struct cursor c = {(void *)(long)ctx->data, (void *)(long)ctx->data_end};
+	struct packet p;
+	struct ban *b;
+	__u64 now;
+
+	if (!parse(&c, &p))
+		return XDP_PASS;
+	b = find(&p.source, &now);
+	if (!b)
+		return XDP_PASS;
+	if (!(b->flags & beats_allow) && is_allowed(&p.source))
+		return allowed(&p);
+	return drop(b, &p, now);
+}
+
+char _license[] SEC("license") = "Dual MIT/GPL";

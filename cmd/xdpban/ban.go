@@ -1,0 +1,233 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"xdpban/internal/ban"
+	"xdpban/internal/control"
+	"xdpban/internal/yamldoc"
+	"xdpban/jails"
+)
+
+func banVerb(p *program) *cobra.Command {
+	var list, length string
+	var request control.BanRequest
+	c := &cobra.Command{
+		Use:     "ban ADDR|PREFIX...",
+		Short:   "ban by hand",
+		Long:    "Bans addresses and prefixes at once. An IPv6 address is banned with its neighbours of ipv6_prefix (write /128 for it alone).\nWhat the allow list holds, and the address you are logged in from, are refused.",
+		Example: "  xdpban ban 192.0.2.7\n  xdpban ban 198.51.100.0/24 2001:db8::7 --for 2h --reason 'called at night'\n  xdpban ban --file list.txt",
+		RunE: func(c *cobra.Command, args []string) error {
+			sources, err := p.sources(c, args, list)
+			if err != nil {
+				return err
+			}
+			if request.Seconds, err = seconds(c, length); err != nil {
+				return err
+			}
+			request.Prefixes, request.Addresses = sources.prefixes, sources.addresses
+			request.Spare = sshPeers(p.environ, "/proc")
+			return p.ban(c, request)
+		},
+	}
+	c.Flags().StringVar(&list, "file", "", "also ban what `LIST` holds, one a line; - is standard input")
+	c.Flags().StringVar(&length, "for", "", "how `LONG`: 90, 2h, 1d12h (default: the bantime of the jail)")
+	c.Flags().StringVar(&request.Jail, "jail", "", "as a ban of `JAIL`, with its times")
+	c.Flags().StringVar(&request.Reason, "reason", "", "`TEXT` to show beside it")
+	c.Flags().BoolVar(&request.Force, "force", false, "ban even what is never banned")
+	return c
+}
+
+func (p *program) ban(c *cobra.Command, request control.BanRequest) error {
+	client, err := p.client()
+	if err != nil {
+		return err
+	}
+	reply, err := client.Ban(c.Context(), request)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(p.stdout, "banned %s until %s, longer while it goes on\n", named(reply.Banned), reply.Until.Local().Format(time.DateTime))
+	for _, spared := range reply.Spared {
+		fmt.Fprintf(p.stdout, "%s inside it still passes (%s)\n", short(spared.Prefix), spared.Origin)
+	}
+	return nil
+}
+
+func unbanVerb(p *program) *cobra.Command {
+	var list string
+	var all bool
+	c := &cobra.Command{
+		Use:     "unban ADDR|PREFIX... | --all",
+		Short:   "let someone in again and forget the failures",
+		Example: "  xdpban unban 192.0.2.7\n  xdpban unban --all",
+		RunE: func(c *cobra.Command, args []string) error {
+			var request control.UnbanRequest
+			if request.All = all; all && (len(args) > 0 || list != "") {
+				return usage(c, errors.New("unban takes addresses or --all, not both"))
+			}
+			if !all {
+				sources, err := p.sources(c, args, list)
+				if err != nil {
+					return err
+				}
+				request.Prefixes, request.Addresses = sources.prefixes, sources.addresses
+			}
+			return p.unban(c, request)
+		},
+	}
+	c.Flags().StringVar(&list, "file", "", "also unban what `LIST` holds, one a line; - is standard input")
+	c.Flags().BoolVar(&all, "all", false, "end every ban")
+	return c
+}
+
+func (p *program) unban(c *cobra.Command, request control.UnbanRequest) error {
+	client, err := p.client()
+	if err != nil {
+		return err
+	}
+	reply, err := client.Unban(c.Context(), request)
+	if err != nil {
+		return err
+	}
+	if len(reply.Unbanned) > 0 || request.All {
+		fmt.Fprintf(p.stdout, "unbanned %s\n", named(reply.Unbanned))
+	}
+	for _, absent := range reply.Absent {
+		if absent.Covered.IsValid() {
+			p.complain(fmt.Sprintf("%s has no ban of its own, it lies in %s", short(absent.Prefix), absent.Covered), "xdpban unban "+absent.Covered.String())
+			continue
+		}
+		p.complain(short(absent.Prefix)+" is not banned", "")
+	}
+	if len(reply.Absent) > 0 {
+		return said(1)
+	}
+	return nil
+}
+
+// named is prefixes in a sentence: a few by name, many by number.
+func named(prefixes []netip.Prefix) string {
+	if len(prefixes) == 0 || len(prefixes) > 5 {
+		return number(len(prefixes)) + " sources"
+	}
+	names := make([]string, len(prefixes))
+	for i, prefix := range prefixes {
+		names[i] = short(prefix)
+	}
+	return strings.Join(names, ", ")
+}
+
+// sources are what an operator names: prefixes as written, addresses for the daemon to widen.
+type sources struct {
+	prefixes  []netip.Prefix
+	addresses []netip.Addr
+}
+
+// add takes an address or a prefix.
+func (s *sources) add(text string) error {
+	const longest = 60 // no address is: an error need not repeat more of it
+	if len(text) > longest {
+		text = text[:longest] + "..."
+	}
+	prefix, err := ban.ParsePrefix(text)
+	if err != nil {
+		return err
+	}
+	if strings.Contains(text, "/") {
+		s.prefixes = append(s.prefixes, prefix)
+	} else {
+		s.addresses = append(s.addresses, prefix.Addr())
+	}
+	return nil
+}
+
+// sources reads args and the file list. All mistakes in them are one error.
+func (p *program) sources(c *cobra.Command, args []string, list string) (sources, error) {
+	var found sources
+	var wrong []error
+	for _, arg := range args {
+		if err := found.add(arg); err != nil {
+			wrong = append(wrong, err)
+		}
+	}
+	if list != "" {
+		mistakes, err := found.read(p.stdin, list)
+		if err != nil {
+			return sources{}, err
+		}
+		wrong = append(wrong, mistakes...)
+	}
+	if len(wrong) > 0 {
+		return sources{}, usage(c, errors.Join(shortened(wrong)...))
+	}
+	if len(found.prefixes)+len(found.addresses) == 0 {
+		return sources{}, usage(c, fmt.Errorf("%s wants an address or a prefix", c.Name()))
+	}
+	return found, nil
+}
+
+// read adds the entries of the file list; - is stdin. Text after a # is a comment.
+func (s *sources) read(stdin io.Reader, list string) (mistakes []error, err error) {
+	in := stdin
+	if list != "-" {
+		file, err := os.Open(list)
+		if err != nil {
+			return nil, fmt.Errorf("open the list %s: %w", list, reason(err))
+		}
+		defer file.Close()
+		in = file
+	}
+	lines := bufio.NewScanner(in)
+	n := 1
+	for ; lines.Scan(); n++ {
+		text, _, _ := strings.Cut(lines.Text(), "#")
+		if text = strings.TrimSpace(text); text == "" {
+			continue
+		}
+		if err := s.add(text); err != nil {
+			mistakes = append(mistakes, fmt.Errorf("%s:%d: %w", list, n, err))
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return nil, fmt.Errorf("read the list %s: line %d: %w", list, n, reason(err))
+	}
+	return mistakes, nil
+}
+
+// shortened keeps the first mistakes of many.
+func shortened(wrong []error) []error {
+	const most = 10
+	if len(wrong) <= most {
+		return wrong
+	}
+	return append(wrong[:most:most], fmt.Errorf("and %s more", number(len(wrong)-most)))
+}
+
+// seconds reads the value of --for.
+func seconds(c *cobra.Command, length string) (int64, error) {
+	if length == "" {
+		return 0, nil
+	}
+	d, err := jails.ParseDuration(length)
+	var bad *yamldoc.Error
+	if errors.As(err, &bad) {
+		return 0, &failure{2, errors.New("--for: " + bad.Msg), bad.Hint}
+	}
+	if err != nil {
+		return 0, usage(c, fmt.Errorf("--for: %w", err))
+	}
+	if d < time.Second {
+		return 0, usage(c, fmt.Errorf("--for: %q is less than a second", length))
+	}
+	return int64(d / time.Second), nil
+}

@@ -1,0 +1,169 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"xdpban/internal/yamldoc"
+	"xdpban/jails"
+)
+
+func checkVerb(p *program) *cobra.Command {
+	var dump bool
+	c := p.looks(&cobra.Command{
+		Use:     "check",
+		Short:   "validate the configuration and run the samples of its filters",
+		Example: "  xdpban check -c /etc/xdpban/xdpban.yaml\n  xdpban check --dump",
+		Args:    arguments(0, 0, ""),
+		RunE: func(c *cobra.Command, _ []string) error {
+			if dump && p.json {
+				return usage(c, errors.New("check takes --dump or --json, not both"))
+			}
+			path := p.configPath()
+			config, err := jails.Load(path)
+			if err == nil && dump {
+				return p.dump(config)
+			}
+			result := examine(configName(path), config, err)
+			if err := p.show(result, result.print); err != nil {
+				return err
+			}
+			if len(result.Errors) > 0 {
+				return said(78)
+			}
+			return nil
+		},
+	})
+	c.Flags().BoolVar(&dump, "dump", false, "print the configuration with every default filled in")
+	return c
+}
+
+func (p *program) dump(config *jails.Config) error {
+	text, err := config.Dump()
+	if err != nil {
+		return err
+	}
+	_, err = p.stdout.Write(text)
+	return err
+}
+
+// An examination is what check finds.
+type examination struct {
+	Config string       `json:"config"`
+	Errors []mistake    `json:"errors"`
+	Jails  []jailReport `json:"jails"`
+}
+
+// A mistake is where the configuration is wrong, and what to do.
+type mistake struct {
+	File string `json:"file"`
+	Line int    `json:"line,omitempty"`
+	Jail string `json:"jail,omitempty"`
+	Key  string `json:"key,omitempty"`
+	Text string `json:"error"`
+	Hint string `json:"hint,omitempty"`
+}
+
+// A jailReport is one jail of a valid configuration.
+type jailReport struct {
+	Name    string      `json:"name"`
+	Enabled bool        `json:"enabled"`
+	Filter  string      `json:"filter"`
+	Rules   int         `json:"rules"`
+	Samples int         `json:"samples"`
+	Logs    []logReport `json:"logs"`
+}
+
+// A logReport is one logpath and how many files it finds.
+type logReport struct {
+	Path  string `json:"path"`
+	Files int    `json:"files"`
+}
+
+func examine(name string, config *jails.Config, err error) examination {
+	result := examination{Config: name, Errors: []mistake{}, Jails: []jailReport{}}
+	if err != nil {
+		result.Errors = mistakes(name, err)
+		return result
+	}
+	tried := make(map[string]bool)
+	for _, jail := range config.Jails {
+		report := jailReport{Name: jail.Name, Enabled: jail.Enabled, Filter: jail.FilterPath,
+			Rules: len(jail.Filter.Rules()), Samples: jail.Filter.Samples(), Logs: []logReport{}}
+		for _, path := range jail.Logpath {
+			files, _ := filepath.Glob(path) // Load has seen that the pattern is good
+			report.Logs = append(report.Logs, logReport{path, len(files)})
+		}
+		result.Jails = append(result.Jails, report)
+		if jail.FilterPath != "" && tried[jail.FilterPath] {
+			continue
+		}
+		tried[jail.FilterPath] = true
+		for _, sample := range jail.Filter.Check() {
+			result.Errors = append(result.Errors, mistake{File: sample.File, Line: sample.Line, Jail: jail.Name, Text: "sample: " + sample.Msg, Hint: "the line is: " + sample.Text})
+		}
+	}
+	return result
+}
+
+func mistakes(name string, err error) []mistake {
+	var errs yamldoc.Errors
+	if !errors.As(err, &errs) {
+		return []mistake{{File: name, Text: err.Error()}}
+	}
+	list := make([]mistake, len(errs))
+	for i, e := range errs {
+		list[i] = mistake{e.File, e.Line, e.Jail, e.Key, e.Msg, e.Hint}
+	}
+	return list
+}
+
+func (e examination) print(w io.Writer) {
+	for _, m := range e.Errors {
+		place := yamldoc.Error{File: m.File, Line: m.Line, Jail: m.Jail, Key: m.Key, Msg: m.Text}
+		fmt.Fprintln(w, safe(place.Error()))
+		if m.Hint != "" {
+			fmt.Fprintf(w, "    hint: %s\n", safe(m.Hint))
+		}
+	}
+	if len(e.Errors) > 0 {
+		fmt.Fprintf(w, "\nconfiguration %s: %s\n", safe(e.Config), counted(len(e.Errors), "mistake"))
+		return
+	}
+	fmt.Fprintf(w, "configuration %s: ok\n\n", safe(e.Config))
+	rows := [][]string{{"JAIL", "STATE", "FILTER", "RULES", "SAMPLES", "LOGS"}}
+	for _, j := range e.Jails {
+		state := "off"
+		if j.Enabled {
+			state = "on"
+		}
+		rows = append(rows, []string{j.Name, state, safe(j.Filter), number(j.Rules), samplesNote(j.Samples), logNames(j.Logs)})
+	}
+	printTable(w, rows)
+}
+
+func samplesNote(n int) string {
+	if n == 0 {
+		return "none"
+	}
+	return number(n) + " ok"
+}
+
+func logNames(logs []logReport) string {
+	names := make([]string, len(logs))
+	for i, log := range logs {
+		names[i] = safe(log.Path)
+		switch {
+		case log.Files == 0:
+			names[i] += " (not there yet)"
+		case log.Files > 1:
+			names[i] += fmt.Sprintf(" (%d files)", log.Files)
+		}
+	}
+	return strings.Join(names, ", ")
+}

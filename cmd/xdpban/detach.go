@@ -1,0 +1,44 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"xdpban/internal/control"
+	"xdpban/jails"
+	"xdpban/loader"
+)
+
+func detachVerb(p *program) *cobra.Command {
+	return &cobra.Command{
+		Use:     "detach",
+		Short:   "take everything out of the kernel: programs, maps and every ban",
+		Long:    "Takes the kernel program off every interface and removes the pinned maps with every ban in them.\nThe daemon must not be running.",
+		Example: "  systemctl stop xdpban && xdpban detach",
+		Args:    arguments(0, 0, ""),
+		RunE: func(*cobra.Command, []string) error {
+			config, err := jails.Load(p.configPath())
+			if err != nil {
+				return err
+			}
+			if p.socket != "" {
+				config.Socket = p.socket
+			}
+			lock, err := control.Lock(config.Socket + ".lock")
+			if errors.Is(err, control.ErrRunning) {
+				return &failure{75, errors.New("the daemon is running and would put everything back"), "systemctl stop xdpban, then detach"}
+			}
+			if err != nil {
+				return err
+			}
+			defer lock.Close()
+			if err := loader.Remove(config.Pin); err != nil {
+				return err
+			}
+			fmt.Fprintln(p.stdout, "nothing of xdpban is left in the kernel; every ban has ended")
+			return nil
+		},
+	}
+}

@@ -1,0 +1,152 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+	_ "time/tzdata" // --tz works on hosts without it
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"xdpban/internal/yamldoc"
+	"xdpban/jails"
+	"xdpban/jails/filter"
+)
+
+func regexVerb(p *program) *cobra.Command {
+	var t trial
+	var now, zone string
+	c := p.looks(&cobra.Command{
+		Use:   "regex LOG FILTER",
+		Short: "try a filter on a log: what it finds, when, and what it misses",
+		Long: "LOG is a file, - for standard input, or a line as it is. FILTER is the name of a filter, a filter file or a regex,\n" +
+			"in which <PREFIX>, <HOST> and <ADDR> stand for what they stand for in filter files.\n" +
+			"With --json every line that matches gives one JSON object.",
+		Example: "  xdpban regex /var/log/auth.log sshd\n" +
+			"  xdpban regex --print-missed /var/log/asterisk/messages asterisk\n" +
+			"  xdpban regex 'Nov  9 18:47:21 h app[1]: bad password from 192.0.2.7' '^<PREFIX>bad password from <HOST>$'\n" +
+			"  journalctl -u ssh -o short --no-pager | xdpban regex - sshd",
+		Args: arguments(2, 2, "LOG and FILTER"),
+		RunE: func(c *cobra.Command, args []string) (err error) {
+			if t.now, t.zone, err = when(c, now, zone); err != nil {
+				return err
+			}
+			if t.filter, err = p.filter(c, args[1]); err != nil {
+				return err
+			}
+			log, err := p.open(args[0])
+			if err != nil {
+				return err
+			}
+			defer log.Close()
+			return p.try(&t, log)
+		},
+	})
+	c.Flags().BoolVar(&t.printMissed, "print-missed", false, "print every line that no rule matches")
+	c.Flags().BoolVar(&t.printMatched, "print-matched", false, "print every line that matches, with what comes out of it")
+	c.Flags().BoolVar(&t.dateless, "journal", false, "lines carry no date, as HOST IDENT[PID]: MESSAGE")
+	c.Flags().StringVar(&now, "now", "", "take `EPOCH` seconds as the time it is")
+	c.Flags().StringVar(&zone, "tz", "", "`ZONE` of dates that name none, as Europe/Zurich (default: local)")
+	return c
+}
+
+// when reads --now and --tz.
+func when(c *cobra.Command, now, zone string) (time.Time, *time.Location, error) {
+	at, place := time.Now(), time.Local
+	if zone != "" {
+		var err error
+		if place, err = time.LoadLocation(zone); err != nil {
+			return at, nil, usage(c, fmt.Errorf("--tz: there is no zone %q", zone))
+		}
+	}
+	if now != "" {
+		epoch, err := strconv.ParseFloat(now, 64)
+		if err != nil || !(epoch >= 0 && epoch <= 1e11) {
+			return at, nil, usage(c, fmt.Errorf("--now: want seconds since 1970, got %q", now))
+		}
+		at = time.UnixMicro(int64(epoch * 1e6))
+	}
+	return at, place, nil
+}
+
+// filter is what FILTER means. An error that stands in no file is one of the command line.
+func (p *program) filter(c *cobra.Command, text string) (*filter.Filter, error) {
+	if isRegex(text) {
+		f, err := filter.Inline("regex", []string{text})
+		var bad yamldoc.Errors
+		if errors.As(err, &bad) {
+			return nil, usage(c, fmt.Errorf("FILTER, a regex: %s", bad[0].Msg))
+		}
+		return f, err
+	}
+	f, _, err := jails.FindFilter(p.configPath(), text)
+	var bad yamldoc.Errors
+	if errors.As(err, &bad) && len(bad) == 1 && bad[0].File == "" {
+		return nil, &failure{2, errors.New(bad[0].Msg), bad[0].Hint}
+	}
+	return f, err
+}
+
+// isRegex tells a regex from a name or a path by what these hardly have in them.
+func isRegex(text string) bool {
+	if !strings.ContainsAny(text, `^<$*\( `) {
+		return false
+	}
+	_, err := os.Stat(text)
+	return err != nil
+}
+
+// open is what LOG means: a line has spaces in it, and there is no such file.
+func (p *program) open(log string) (io.ReadCloser, error) {
+	if log == "-" {
+		return io.NopCloser(p.stdin), nil
+	}
+	file, err := os.Open(log)
+	if err == nil {
+		return file, nil
+	}
+	absent := errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENAMETOOLONG) || errors.Is(err, unix.ENOTDIR)
+	if absent && strings.Contains(log, " ") && !strings.HasPrefix(log, "/") {
+		return io.NopCloser(strings.NewReader(log)), nil
+	}
+	err = fmt.Errorf("open the log %q: %w", log, reason(err))
+	if absent {
+		return nil, &failure{1, err, "LOG is a file, - for standard input, or a whole line of log in quotes"}
+	}
+	return nil, err
+}
+
+// reason is err without the path and what was done to it.
+func reason(err error) error {
+	var with *fs.PathError
+	if errors.As(err, &with) {
+		return with.Err
+	}
+	return err
+}
+
+// try reads log to its end and reports.
+func (p *program) try(t *trial, log io.Reader) error {
+	out := bufio.NewWriter(p.stdout)
+	tell := t.tell(out)
+	if p.json {
+		tell = t.tellJSON(out)
+	}
+	if err := t.read(log, tell); err != nil {
+		return err
+	}
+	if !p.json {
+		t.report(out)
+	}
+	if err := out.Flush(); err != nil {
+		return fmt.Errorf("write the report: %w", err)
+	}
+	return nil
+}

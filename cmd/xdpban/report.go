@@ -1,0 +1,179 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"xdpban/jails/filter"
+)
+
+// sourcesShown bounds the report, a rule.
+const sourcesShown = 50
+
+// tell prints the lines that were asked for.
+func (t *trial) tell(w io.Writer) teller {
+	return func(_ *filter.Reader, n int, line []byte, r filter.Result) (err error) {
+		switch {
+		case t.printMatched && r.Outcome == filter.Matched:
+			_, err = fmt.Fprintf(w, "matched %d: %s\n    %s by %s\n", n, safe(string(line)), safe(r.ID), safe(t.rules[r.Rule].Name))
+		case t.printMissed && r.Outcome == filter.Missed:
+			_, err = fmt.Fprintf(w, "missed %d: %s\n", n, safe(string(line)))
+		}
+		return err
+	}
+}
+
+// A hit is a line that matches, as --json tells it.
+type hit struct {
+	Line     int               `json:"line"`
+	Match    bool              `json:"match"`
+	ID       string            `json:"id"`
+	Time     json.Number       `json:"time"` // seconds since 1970
+	Rule     string            `json:"rule"`
+	Regex    int               `json:"regex"` // number of the rule, from 1
+	Trust    string            `json:"trust"`
+	Attempts int               `json:"attempts"`
+	Groups   map[string]string `json:"groups"`
+}
+
+// A miss is a line that does not match, where it was asked for.
+type miss struct {
+	Line  int    `json:"line"`
+	Match bool   `json:"match"`
+	Text  string `json:"text"`
+}
+
+// tellJSON prints an object for every line that matches, and for those that were asked for.
+func (t *trial) tellJSON(w io.Writer) teller {
+	return func(reader *filter.Reader, n int, line []byte, r filter.Result) error {
+		switch {
+		case r.Outcome == filter.Matched:
+			return writeJSON(w, t.hit(reader, n, line, r), "")
+		case t.printMissed && r.Outcome == filter.Missed:
+			return writeJSON(w, miss{n, false, string(line)}, "")
+		}
+		return nil
+	}
+}
+
+func (t *trial) hit(reader *filter.Reader, n int, line []byte, r filter.Result) hit {
+	rule := t.rules[r.Rule]
+	seconds := strconv.FormatFloat(float64(r.Time.UnixMicro())/1e6, 'f', -1, 64)
+	return hit{Line: n, Match: true, ID: r.ID, Time: json.Number(seconds), Rule: rule.Name, Regex: r.Rule + 1,
+		Trust: rule.Trust.String(), Attempts: 1, Groups: reader.Groups(line, r)}
+}
+
+// report prints what fail2ban-regex prints, in its shape, and more.
+func (t *trial) report(w io.Writer) {
+	fmt.Fprintf(w, "Failregex: %s total\n|- #) [hits] rule (trust)\n", number(t.matched))
+	var idle []string
+	for i, rule := range t.rules {
+		if rule.hits == 0 {
+			idle = append(idle, safe(rule.Name))
+			continue
+		}
+		fmt.Fprintf(w, "|  %d) [%s] %s (%s)\n|     %s\n", i+1, number(rule.hits), safe(rule.Name), trustNote(rule.Trust), safe(rule.Regex))
+		rule.report(w, t.zone)
+	}
+	if len(idle) > 0 {
+		fmt.Fprintf(w, "|  without a hit: %s\n", strings.Join(idle, ", "))
+	}
+	fmt.Fprintf(w, "`-\n\nIgnoreregex: %s total\n\n", number(t.ignored))
+	t.reportDates(w)
+	t.reportMissed(w)
+	t.reportLines(w)
+}
+
+func trustNote(trust filter.Trust) string {
+	if trust == filter.Untrusted {
+		return "untrusted: bans only where the jail says trust: accept"
+	}
+	return trust.String()
+}
+
+// report prints whom the rule found, those with most hits first.
+func (rt *ruleTrial) report(w io.Writer, zone *time.Location) {
+	sources := make([]*sourceTrial, 0, len(rt.sources))
+	for _, s := range rt.sources {
+		sources = append(sources, s)
+	}
+	slices.SortFunc(sources, func(a, b *sourceTrial) int {
+		if a.hits != b.hits {
+			return b.hits - a.hits
+		}
+		return strings.Compare(a.id, b.id)
+	})
+	shown := sources[:min(len(sources), sourcesShown)]
+	var rows [][]string
+	for _, s := range shown {
+		row := []string{"|      " + safe(s.id), times(s.hits), between(s.first.In(zone), s.last.In(zone))}
+		if !s.addr.IsValid() {
+			row = append(row, "a name: never banned")
+		}
+		rows = append(rows, row)
+	}
+	printTable(w, rows)
+	if rest := len(sources) - len(shown); rest > 0 {
+		fmt.Fprintf(w, "|      and %s more\n", number(rest))
+	}
+	if rt.more > 0 {
+		fmt.Fprintf(w, "|      and %s hits of sources beyond the first %s\n", number(rt.more), number(sourcesKept))
+	}
+}
+
+func times(n int) string {
+	if n == 1 {
+		return "once"
+	}
+	return number(n) + " times"
+}
+
+func between(first, last time.Time) string {
+	if first.Equal(last) {
+		return first.Format(time.DateTime)
+	}
+	return first.Format(time.DateTime) + " to " + last.Format(time.DateTime)
+}
+
+func (t *trial) reportDates(w io.Writer) {
+	fmt.Fprint(w, "Date template hits:\n|- [hits] date format\n")
+	for i, name := range filter.Templates() {
+		if t.dates[i] > 0 {
+			fmt.Fprintf(w, "|  [%s] %s\n", number(t.dates[i]), name)
+		}
+	}
+	if t.undated > 0 {
+		fmt.Fprintf(w, "|  [%s] matched without a date: counted as of now\n", number(t.undated))
+	}
+	fmt.Fprint(w, "`-\n\n")
+}
+
+// reportMissed shows the missed lines if they are few, and how to see them if they are not.
+func (t *trial) reportMissed(w io.Writer) {
+	switch {
+	case t.printMissed || t.missed == 0:
+	case t.missed > len(t.missedLines):
+		fmt.Fprintf(w, "Missed lines: too many to show here; --print-missed prints all %s\n\n", number(t.missed))
+	default:
+		fmt.Fprint(w, "Missed lines:\n")
+		for _, line := range t.missedLines {
+			fmt.Fprintf(w, "|  %s\n", safe(line))
+		}
+		fmt.Fprint(w, "`-\n\n")
+	}
+}
+
+func (t *trial) reportLines(w io.Writer) {
+	fmt.Fprintf(w, "Lines: %s, %s ignored, %s matched, %s missed", counted(t.lines, "line"), number(t.ignored), number(t.matched), number(t.missed))
+	if t.tooLong > 0 {
+		fmt.Fprintf(w, ", %s too long", number(t.tooLong))
+	}
+	seconds := max(t.took.Seconds(), 1e-6)
+	fmt.Fprintf(w, "\n[%s in %.2f s: %s lines/s, %s/s]\n", size(uint64(t.bytes)), seconds,
+		number(int64(float64(t.lines)/seconds)), size(uint64(float64(t.bytes)/seconds)))
+}

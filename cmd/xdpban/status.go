@@ -1,0 +1,118 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"xdpban/internal/control"
+)
+
+func statusVerb(p *program) *cobra.Command {
+	return p.looks(&cobra.Command{
+		Use:     "status [JAIL]",
+		Short:   "how bans are enforced, what the jails count, how far behind the logs are",
+		Example: "  xdpban status\n  xdpban status sshd\n  xdpban status --json",
+		Args:    arguments(0, 1, ""),
+		RunE: func(c *cobra.Command, args []string) error {
+			client, err := p.client()
+			if err != nil {
+				return err
+			}
+			status, err := client.Status(c.Context())
+			if err != nil {
+				return err
+			}
+			if len(args) == 0 {
+				return p.show(status, func(w io.Writer) { printStatus(w, status, time.Now()) })
+			}
+			i := slices.IndexFunc(status.Jails, func(j control.Jail) bool { return j.Name == args[0] })
+			if i < 0 {
+				return &failure{2, fmt.Errorf("there is no jail %q", args[0]), "xdpban status lists them"}
+			}
+			jail := status.Jails[i]
+			return p.show(jail, func(w io.Writer) { printJail(w, jail, time.Now()) })
+		},
+	})
+}
+
+func printStatus(w io.Writer, s control.Status, now time.Time) {
+	fmt.Fprintf(w, "xdpban %s, up %s, pid %d, configuration %s\n", s.Version, span(now.Sub(s.Since)), s.PID, safe(s.Config))
+	fmt.Fprintf(w, "%s bans in force (room for %s), %s made; %s packets dropped (%s)\n",
+		number(s.Bans.Live), number(s.Bans.Max), number(s.Bans.Total), number(s.Packets.Dropped), size(s.Packets.DroppedBytes))
+	if s.Bans.Missing > 0 {
+		fmt.Fprintf(w, "LOST: %s bans left the kernel before they ended: raise maxbans\n", number(s.Bans.Missing))
+	}
+	for _, fault := range s.Faults {
+		fmt.Fprintf(w, "FAULT: %s\n", safe(fault))
+	}
+
+	fmt.Fprintln(w)
+	rows := [][]string{{"INTERFACE", "MODE", "SINCE", "WHY"}}
+	for _, i := range s.Interfaces {
+		rows = append(rows, []string{safe(i.Name), i.Mode, ago(i.Since, now), safe(strings.Join(i.Reasons, "; "))})
+	}
+	printTable(w, rows)
+
+	fmt.Fprintln(w)
+	rows = [][]string{{"JAIL", "BANS", "MADE", "MATCHED", "LINES", "COUNTING", "LAST MATCH", "LAG"}}
+	for _, j := range s.Jails {
+		if !j.Enabled {
+			rows = append(rows, []string{j.Name, "off"})
+			continue
+		}
+		rows = append(rows, []string{j.Name, number(j.Bans), number(j.Banned),
+			number(j.Matched), number(j.Lines), number(j.Sources), ago(j.LastMatch, now), lag(j.Logs)})
+	}
+	printTable(w, rows)
+}
+
+// lag is how far behind the logs of a jail are, and what is wrong with them.
+func lag(logs []control.Log) string {
+	var behind int64
+	for _, log := range logs {
+		if log.Problem != "" {
+			return "see: " + safe(log.Path) + ": " + safe(log.Problem)
+		}
+		behind += log.Lag
+	}
+	if behind == 0 {
+		return "none"
+	}
+	return size(uint64(behind))
+}
+
+func printJail(w io.Writer, j control.Jail, now time.Time) {
+	if !j.Enabled {
+		fmt.Fprintf(w, "%s is off; filter %s\n", j.Name, safe(j.Filter))
+		return
+	}
+	printTable(w, [][]string{
+		{"jail", j.Name},
+		{"filter", safe(j.Filter)},
+		{"bans in force", number(j.Bans)},
+		{"bans made", number(j.Banned)},
+		{"lines read", number(j.Lines)},
+		{"matched", number(j.Matched)},
+		{"ignored by ignoreregex", number(j.Ignored)},
+		{"from allowed addresses", number(j.Allowed)},
+		{"untrusted addresses", number(j.Untrusted)},
+		{"names, not addresses", number(j.Names)},
+		{"too old when read", number(j.Stale)},
+		{"sources counted now", number(j.Sources)},
+		{"sources forgotten", number(j.Forgotten)},
+		{"last match", ago(j.LastMatch, now)},
+	})
+
+	fmt.Fprintln(w)
+	rows := [][]string{{"LOG", "LINES", "TOO LONG", "TORN", "LAG", "LAST LINE", "WOKEN BY", "PROBLEM"}}
+	for _, log := range j.Logs {
+		rows = append(rows, []string{safe(log.Path), number(log.Lines), number(log.TooLong), number(log.Torn),
+			lag([]control.Log{{Lag: log.Lag}}), ago(log.Last, now), safe(log.Waking), safe(log.Problem)})
+	}
+	printTable(w, rows)
+}

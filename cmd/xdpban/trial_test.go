@@ -1,0 +1,210 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"xdpban/jails/filter"
+	"xdpban/jails/source"
+)
+
+const reportLog = `Nov  9 18:47:21 h app[1]: bad password of eve from 192.0.2.7
+Nov  9 18:47:25 h app[1]: bad password of eve from 192.0.2.7
+Nov  9 18:47:22 h app[1]: bad password of eve from 192.0.2.7
+Nov  9 18:47:23 h app[1]: bad password of mallory from 192.0.2.123
+Nov  9 18:47:23 h app[1]: bad password of mallory from localhost
+2026-11-09T18:47:24Z h app[1]: no user trent at 2001:db8::7
+h app[1]: no user trent at 2001:db8::7
+Nov  9 18:47:24 h app[1]: bad password of probe from 192.0.2.9
+Nov  9 18:47:24 h app[1]: goodbye ` + "\x1b" + `[2J
+Nov  9 18:47:25 h app[1]: welcome
+`
+
+const report = `Failregex: 7 total
+|- #) [hits] rule (trust)
+|  1) [5] password (verified)
+|     ^<PREFIX>bad password of (?P<user>\S+) from <HOST>$
+|      192.0.2.7    3 times  2026-11-09 18:47:21 to 2026-11-09 18:47:25
+|      192.0.2.123  once     2026-11-09 18:47:23
+|      localhost    once     2026-11-09 18:47:23                         a name: never banned
+|  2) [2] user (untrusted: bans only where the jail says trust: accept)
+|     ^<PREFIX>no user .* at <HOST>$
+|      2001:db8::7  2 times  2026-11-09 18:47:24 to 2026-11-09 18:48:00
+|  without a hit: never, again
+` + "`-" + `
+
+Ignoreregex: 1 total
+
+Date template hits:
+|- [hits] date format
+|  [8] MON Day [Year] Hour:Minute:Second[.Fraction]
+|  [1] Year-Month-Day[T ]Hour:Minute:Second[.Fraction][Zone]
+|  [1] matched without a date: counted as of now
+` + "`-" + `
+
+Missed lines:
+|  Nov  9 18:47:24 h app[1]: goodbye \x1b[2J
+|  Nov  9 18:47:25 h app[1]: welcome
+` + "`-" + `
+
+Lines: 10 lines, 1 ignored, 7 matched, 2 missed
+`
+
+// newTrial tries a filter of four rules; it is 2026-11-09 18:48:00 UTC.
+func newTrial(t *testing.T) *trial {
+	t.Helper()
+	spec, err := filter.Parse("test.yaml", []byte(`
+failregex:
+  - { name: password, trust: verified, regex: '^<PREFIX>bad password of (?P<user>\S+) from <HOST>$' }
+  - { name: user, trust: untrusted, regex: '^<PREFIX>no user .* at <HOST>$' }
+  - { name: never, trust: verified, regex: '^<PREFIX>never <HOST>$' }
+  - { name: again, trust: verified, regex: '^<PREFIX>again <HOST>$' }
+ignoreregex: ['of probe from']
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := filter.New("test", spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &trial{filter: f, zone: time.UTC, now: time.Date(2026, 11, 9, 18, 48, 0, 0, time.UTC)}
+}
+
+// run tries log and returns what is printed.
+func run(t *testing.T, trial *trial, p program, log io.Reader) string {
+	t.Helper()
+	out := new(strings.Builder)
+	p.stdout = out
+	if err := p.try(trial, log); err != nil {
+		t.Fatal(err)
+	}
+	return out.String()
+}
+
+var speed = regexp.MustCompile(`(?m)^\[\d.*lines/s, .*/s\]\n`)
+
+func TestReportOfATrial(t *testing.T) {
+	got := run(t, newTrial(t), program{}, strings.NewReader(reportLog))
+	if !speed.MatchString(got) {
+		t.Errorf("the report does not say how fast it was:\n%s", got)
+	}
+	if got = speed.ReplaceAllString(got, ""); got != report {
+		t.Errorf("got\n%s\nwant\n%s", got, report)
+	}
+}
+
+func TestManyMissedLinesAreNotShownUnasked(t *testing.T) {
+	log := strings.Repeat("hello\n", missedKept+1) + strings.Repeat("x", source.MaxLine+1) + "\n"
+	got := run(t, newTrial(t), program{}, strings.NewReader(log))
+	for _, want := range []string{
+		"Missed lines: too many to show here; --print-missed prints all 21\n",
+		"\nLines: 22 lines, 0 ignored, 0 matched, 21 missed, 1 too long\n",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("%q is not in\n%s", want, got)
+		}
+	}
+	asked := newTrial(t)
+	asked.printMissed = true
+	if got := run(t, asked, program{}, strings.NewReader(log)); strings.Count(got, ": hello\n") != missedKept+1 {
+		t.Errorf("not all missed lines are shown:\n%s", got)
+	}
+}
+
+func TestManySourcesAreCountedNotListed(t *testing.T) {
+	const extra = 7
+	log := new(strings.Builder)
+	for i := range sourcesKept + extra {
+		fmt.Fprintf(log, "bad password of eve from 2001:db8::%x\n", i+1)
+	}
+	got := run(t, newTrial(t), program{}, strings.NewReader(log.String()))
+	want := fmt.Sprintf("|      and %s more\n|      and %d hits of sources beyond the first %s\n",
+		number(sourcesKept-sourcesShown), extra, number(sourcesKept))
+	if !strings.Contains(got, want) {
+		t.Errorf("%q is not in\n%s", want, got)
+	}
+}
+
+func TestLongNamesAreKeptInPart(t *testing.T) {
+	trial := newTrial(t)
+	name := strings.Repeat("x", 60_000)
+	run(t, trial, program{}, strings.NewReader("bad password of eve from "+name+"\n"))
+	want := name[:textKept] + "... (60.0 kB)"
+	if s := trial.rules[0].sources[want]; s == nil || s.id != want || s.hits != 1 || len(trial.rules[0].sources) != 1 {
+		t.Errorf("kept %.400v, want %q once", trial.rules[0].sources, want)
+	}
+}
+
+// attack writes lines of all kinds, size bytes of them and a little more.
+func attack(to io.Writer, size int) error {
+	long := strings.Repeat("from 192.0.2.1 ", 10_000) + "\n"
+	miss := strings.Repeat("Nov  9 18:47:21 h sshd[1]: Connection closed by 192.0.2.1 port 4242 [preauth]\n", 900)
+	for i := 0; size > 0; i++ {
+		block := long + miss
+		for j := range 30 {
+			n := 30*i + j
+			block += fmt.Sprintf("Nov  9 18:47:21 h sshd[1]: Failed password for root from 10.%d.%d.%d port 1 ssh2\n", n>>16&0xff, n>>8&0xff, n&0xff)
+		}
+		block += "\x00\xff\x1b" + strings.Repeat("y", 3000) + "\n"
+		if _, err := io.WriteString(to, block); err != nil {
+			return err
+		}
+		size -= len(block)
+	}
+	return nil
+}
+
+// peak is the most memory that a process has had, in bytes: VmHWM of proc_pid_status(5).
+func peak(pid int) (int, error) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(status)) {
+		if value, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+			kib, err := strconv.Atoi(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(value), "kB")))
+			return kib << 10, err
+		}
+	}
+	return 0, fmt.Errorf("no VmHWM in %q", status)
+}
+
+func TestMemoryDoesNotGrowWithTheLog(t *testing.T) {
+	const bytes, bound = 100 << 20, 80 << 20 // under the race detector; a fifth of it without
+	cmd := exec.Command("xdpban", "regex", "-", "sshd")
+	out := new(strings.Builder)
+	cmd.Stdout, cmd.Stderr = out, out
+	log, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if err := attack(log, bytes); err != nil {
+		t.Error(err)
+	}
+	most, err := peak(cmd.Process.Pid)
+	if err != nil {
+		t.Error(err)
+	}
+	log.Close()
+	if err := cmd.Wait(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if !strings.Contains(out.String(), "too long\n") || !strings.Contains(out.String(), "failed-password") {
+		t.Errorf("not all kinds of lines are in the report:\n%s", out)
+	}
+	if most > bound {
+		t.Errorf("%s of log took %s of memory, want at most %s", size(bytes), size(uint64(most)), size(bound))
+	}
+	t.Logf("%s of memory for %s of log", size(uint64(most)), size(bytes))
+}

@@ -1,0 +1,108 @@
+package main
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"xdpban/internal/control"
+)
+
+var noon = time.Date(2026, 11, 9, 12, 0, 0, 0, time.UTC)
+
+func before(d time.Duration) time.Time { return noon.Add(-d) }
+
+var sshdJail = control.Jail{
+	Name: "sshd", Enabled: true, Filter: "sshd", Bans: 2, Banned: 12, Lines: 123456, Matched: 4321, Ignored: 1, Allowed: 2, Untrusted: 3,
+	Names: 4, Stale: 5, Sources: 6, Forgotten: 7, LastMatch: before(time.Second), Logs: []control.Log{
+		{Path: "/var/log/auth.log", Lag: 1500, Lines: 123456, TooLong: 1, Torn: 2, Waking: "inotify", Last: before(time.Second)},
+		{Path: "/var/log/a\x1b[2J", Lag: 1000, Waking: "polling: no watches left"},
+	},
+}
+
+func TestStatusForPeople(t *testing.T) {
+	status := control.Status{
+		Version: "1.0", PID: 42, Since: before(26 * time.Hour), Config: "/etc/xdpban/xdpban.yaml",
+		Interfaces: []control.Interface{
+			{Name: "eth0", Mode: "native", Since: before(time.Hour)},
+			{Name: "wg0", Mode: "none", Reasons: []string{"native: operation not supported", "generic: busy"}},
+		},
+		Faults:  []string{"wg0: attach xdp to wg0: busy"},
+		Bans:    control.Use{Live: 2, Max: 131072, Total: 12, Missing: 3},
+		Packets: control.Packets{Dropped: 1234567, DroppedBytes: 98765432},
+		Jails: []control.Jail{
+			{Name: "asterisk", Filter: "asterisk"},
+			sshdJail,
+			{Name: "web", Enabled: true, Logs: []control.Log{{Path: "/var/log/w.log", Problem: "permission denied"}}},
+		},
+	}
+	const want = `xdpban 1.0, up 1d2h, pid 42, configuration /etc/xdpban/xdpban.yaml
+2 bans in force (room for 131,072), 12 made; 1,234,567 packets dropped (98.8 MB)
+LOST: 3 bans left the kernel before they ended: raise maxbans
+FAULT: wg0: attach xdp to wg0: busy
+
+INTERFACE  MODE    SINCE   WHY
+eth0       native  1h ago
+wg0        none    never   native: operation not supported; generic: busy
+
+JAIL      BANS  MADE  MATCHED  LINES    COUNTING  LAST MATCH  LAG
+asterisk  off
+sshd      2     12    4,321    123,456  6         1s ago      2.5 kB
+web       0     0     0        0        0         never       see: /var/log/w.log: permission denied
+`
+	out := new(strings.Builder)
+	if printStatus(out, status, noon); out.String() != want {
+		t.Errorf("got\n%s\nwant\n%s", out, want)
+	}
+}
+
+func TestJailForPeople(t *testing.T) {
+	const want = `jail                    sshd
+filter                  sshd
+bans in force           2
+bans made               12
+lines read              123,456
+matched                 4,321
+ignored by ignoreregex  1
+from allowed addresses  2
+untrusted addresses     3
+names, not addresses    4
+too old when read       5
+sources counted now     6
+sources forgotten       7
+last match              1s ago
+
+LOG                LINES    TOO LONG  TORN  LAG     LAST LINE  WOKEN BY                  PROBLEM
+/var/log/auth.log  123,456  1         2     1.5 kB  1s ago     inotify
+/var/log/a\x1b[2J  0        0         0     1.0 kB  never      polling: no watches left
+`
+	out := new(strings.Builder)
+	if printJail(out, sshdJail, noon); out.String() != want {
+		t.Errorf("got\n%s\nwant\n%s", out, want)
+	}
+	out.Reset()
+	if printJail(out, control.Jail{Name: "web", Filter: "web"}, noon); out.String() != "web is off; filter web\n" {
+		t.Errorf("a jail that is off: %s", out)
+	}
+}
+
+func TestBansForPeople(t *testing.T) {
+	bans := []control.Ban{
+		{Prefix: netip.MustParsePrefix("192.0.2.7/32"), Jail: "sshd", Reason: "failed-password", Since: before(time.Hour),
+			End: noon.Add(11 * time.Hour), Packets: 1234, Bytes: 56789, Seen: before(3 * time.Second), Refreshes: 12},
+		{Prefix: netip.MustParsePrefix("2001:db8::/64"), Jail: "manual", Reason: "\u202ex", Since: noon, End: noon.Add(90 * time.Second)},
+	}
+	const want = `SOURCE         JAIL    REASON           SINCE   LEFT   PACKETS  BYTES    LAST SEEN  REFRESHED
+192.0.2.7      sshd    failed-password  1h ago  11h    1,234    56.8 kB  3s ago     12
+2001:db8::/64  manual  \u202ex          now     1m30s  0        0 B      never      0
+`
+	out := new(strings.Builder)
+	if printBans(out, bans, noon); out.String() != want {
+		t.Errorf("got\n%s\nwant\n%s", out, want)
+	}
+	out.Reset()
+	if printBans(out, nil, noon); out.String() != "nobody is banned\n" {
+		t.Errorf("without bans: %s", out)
+	}
+}

@@ -1,0 +1,76 @@
+package ban
+
+import "net/netip"
+
+// A Set holds prefixes and finds the one that covers an address. The zero Set is empty.
+// Adding and asking at the same time need a lock; asking alone does not.
+type Set struct {
+	prefixes map[netip.Prefix]string
+	v4, v6   [129]int // how many prefixes of each length, so that absent lengths cost nothing
+}
+
+// Add puts prefix into s; origin says where it comes from, for whoever reads it later.
+func (s *Set) Add(prefix netip.Prefix, origin string) {
+	if s.prefixes == nil {
+		s.prefixes = make(map[netip.Prefix]string)
+	}
+	prefix = prefix.Masked()
+	if _, there := s.prefixes[prefix]; !there {
+		s.lengths(prefix.Addr())[prefix.Bits()]++
+		s.prefixes[prefix] = origin
+	}
+}
+
+// All calls yield with every prefix and its origin, in no order.
+func (s *Set) All(yield func(netip.Prefix, string) bool) {
+	for prefix, origin := range s.prefixes {
+		if !yield(prefix, origin) {
+			return
+		}
+	}
+}
+
+// Len is the number of prefixes in s.
+func (s *Set) Len() int { return len(s.prefixes) }
+
+// Covering finds the longest prefix in s that covers all of prefix, and its origin.
+func (s *Set) Covering(prefix netip.Prefix) (found netip.Prefix, origin string, ok bool) {
+	lengths := s.lengths(prefix.Addr())
+	for bits := prefix.Bits(); bits >= 0; bits-- {
+		if lengths[bits] == 0 {
+			continue
+		}
+		wider, err := prefix.Addr().Prefix(bits)
+		if err != nil {
+			return netip.Prefix{}, "", false
+		}
+		if origin, ok := s.prefixes[wider]; ok {
+			return wider, origin, true
+		}
+	}
+	return netip.Prefix{}, "", false
+}
+
+// Contains reports whether a prefix in s covers addr.
+func (s *Set) Contains(addr netip.Addr) bool {
+	_, _, ok := s.Covering(Single(addr))
+	return ok
+}
+
+// Within lists the prefixes in s that lie inside prefix.
+func (s *Set) Within(prefix netip.Prefix) []netip.Prefix {
+	var inside []netip.Prefix
+	for p := range s.prefixes {
+		if p.Bits() >= prefix.Bits() && prefix.Contains(p.Addr()) {
+			inside = append(inside, p)
+		}
+	}
+	return inside
+}
+
+func (s *Set) lengths(addr netip.Addr) *[129]int {
+	if addr.Is4() {
+		return &s.v4
+	}
+	return &s.v6
+}

@@ -1,0 +1,101 @@
+package control
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrNotRunning says that no daemon listens on the socket.
+var ErrNotRunning = errors.New("the daemon is not running")
+
+// A Client asks the daemon behind a socket.
+type Client struct {
+	socket string
+	http   http.Client
+}
+
+// NewClient makes a client of the daemon whose socket is at path.
+func NewClient(path string) *Client {
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", path)
+	}
+	return &Client{path, http.Client{Transport: &http.Transport{DialContext: dial}}}
+}
+
+// Status asks for the daemon's state.
+func (c *Client) Status(ctx context.Context) (reply Status, err error) {
+	return reply, c.ask(ctx, http.MethodGet, "/v1/status", nil, &reply)
+}
+
+// Bans asks for the bans in force.
+func (c *Client) Bans(ctx context.Context) (reply []Ban, err error) {
+	return reply, c.ask(ctx, http.MethodGet, "/v1/bans", nil, &reply)
+}
+
+// Ban bans by hand.
+func (c *Client) Ban(ctx context.Context, request BanRequest) (reply BanReply, err error) {
+	return reply, c.ask(ctx, http.MethodPost, "/v1/bans", request, &reply)
+}
+
+// Unban ends bans.
+func (c *Client) Unban(ctx context.Context, request UnbanRequest) (reply UnbanReply, err error) {
+	return reply, c.ask(ctx, http.MethodDelete, "/v1/bans", request, &reply)
+}
+
+// Reload makes the daemon read its configuration again.
+func (c *Client) Reload(ctx context.Context) (reply ReloadReply, err error) {
+	return reply, c.ask(ctx, http.MethodPost, "/v1/reload", nil, &reply)
+}
+
+// ask sends request and reads reply. Errors: *Error as the daemon gave it,
+// ErrNotRunning, os.ErrPermission where the socket may not be used.
+func (c *Client) ask(ctx context.Context, method, path string, request, reply any) error {
+	body, err := json.Marshal(request)
+	if err != nil {
+		return fmt.Errorf("write the request: %w", err)
+	}
+	r, err := http.NewRequestWithContext(ctx, method, "http://xdpban"+path, bytes.NewReader(body))
+	if err != nil {
+		return fmt.Errorf("write the request: %w", err)
+	}
+	answer, err := c.http.Do(r)
+	if err != nil {
+		return c.absent(err)
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode == http.StatusOK {
+		return decode(answer.Body, reply)
+	}
+	known := new(Error)
+	if err := decode(answer.Body, known); err != nil {
+		return err
+	}
+	return known
+}
+
+func decode(body io.Reader, v any) error {
+	if err := json.NewDecoder(body).Decode(v); err != nil {
+		return fmt.Errorf("read the daemon's answer: %w", err)
+	}
+	return nil
+}
+
+// absent says why nobody answered.
+func (c *Client) absent(err error) error {
+	switch {
+	case errors.Is(err, os.ErrNotExist), errors.Is(err, unix.ECONNREFUSED):
+		return fmt.Errorf("ask at %s: %w", c.socket, ErrNotRunning)
+	case errors.Is(err, os.ErrPermission):
+		return fmt.Errorf("ask at %s: %w", c.socket, os.ErrPermission)
+	}
+	return fmt.Errorf("ask at %s: %w", c.socket, err)
+}

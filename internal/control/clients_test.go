@@ -1,0 +1,110 @@
+package control_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"xdpban/internal/control"
+)
+
+// The next daemon waits until this one has done, and keeps its socket then.
+func TestTheLockOutlivesTheSocket(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "xdpban.sock")
+	server, err := control.Listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	if err := server.Serve(ctx, &recorder{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := control.Listen(path); !errors.Is(err, control.ErrRunning) {
+		t.Errorf("while the first is still at work: %v", err)
+	}
+	server.Close()
+	next, err := control.Listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer next.Close()
+	server.Close()
+	if _, err := os.Stat(path); err != nil {
+		t.Errorf("the socket of the next: %v", err)
+	}
+}
+
+// Clients that say nothing are more than may be inside, and the daemon answers once they
+// have gone.
+func TestManySilentClientsLeaveRoomWhenTheyGo(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "xdpban.sock")
+	server, err := control.Listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- server.Serve(ctx, &recorder{}) }()
+	silent := make([]net.Conn, 500)
+	for i := range silent {
+		// The backlog may be full: those wait to be let in.
+		silent[i], err = net.DialTimeout("unix", path, time.Second)
+		if err != nil {
+			t.Fatalf("client %d: %v", i, err)
+		}
+	}
+	fds, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(fds) > len(silent)+200 {
+		t.Errorf("%d descriptors are open for %d clients", len(fds), len(silent))
+	}
+	for _, c := range silent {
+		c.Close()
+	}
+	if _, err := control.NewClient(path).Status(t.Context()); err != nil {
+		t.Error(err)
+	}
+	stop()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	server.Close()
+}
+
+func TestBrokenRequestsAreRefused(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "xdpban.sock")
+	server, err := control.Listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- server.Serve(ctx, &recorder{}) }()
+	client := http.Client{Transport: &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
+		return net.Dial("unix", path)
+	}}}
+	for _, body := range []string{"", "{", "[]", `"x"`, `{"prefixes": 7}`, `{"prefixes": ["x"]}`, `{"no": 1}`, `{"addresses": ["192.0.2.1", "` + strings.Repeat("x", 1<<20) + `"]}`} {
+		reply, err := client.Post("http://x/v1/bans", "", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		reply.Body.Close()
+		if reply.StatusCode != http.StatusBadRequest {
+			t.Errorf("%.40q: status %d", body, reply.StatusCode)
+		}
+	}
+	stop()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	server.Close()
+}

@@ -1,0 +1,159 @@
+package control_test
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"reflect"
+	"testing"
+	"time"
+
+	"xdpban/internal/control"
+)
+
+// A recorder answers like a daemon and keeps what it was asked.
+type recorder struct {
+	ban   control.BanRequest
+	unban control.UnbanRequest
+	fail  error
+}
+
+var noon = time.Date(2026, 11, 9, 12, 0, 0, 0, time.UTC)
+
+func (r *recorder) Status(context.Context) (control.Status, error) {
+	return control.Status{Version: "1", PID: 7, Since: noon}, r.fail
+}
+
+func (r *recorder) Bans(context.Context) ([]control.Ban, error) {
+	return []control.Ban{{Prefix: netip.MustParsePrefix("192.0.2.7/32"), Jail: "sshd", Since: noon, End: noon}}, r.fail
+}
+
+func (r *recorder) Ban(_ context.Context, request control.BanRequest) (control.BanReply, error) {
+	r.ban = request
+	return control.BanReply{Banned: request.Prefixes, Until: noon}, r.fail
+}
+
+func (r *recorder) Unban(_ context.Context, request control.UnbanRequest) (control.UnbanReply, error) {
+	r.unban = request
+	return control.UnbanReply{Unbanned: request.Prefixes}, r.fail
+}
+
+func (r *recorder) Reload(context.Context) (control.ReloadReply, error) {
+	return control.ReloadReply{Config: "/etc/xdpban/xdpban.yaml", Jails: []string{"sshd"}}, r.fail
+}
+
+func serve(t *testing.T, service control.Service) *control.Client {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "xdpban.sock")
+	server, err := control.Listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan error)
+	go func() { done <- server.Serve(ctx, service) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("the socket is left behind: %v", err)
+		}
+	})
+	return control.NewClient(path)
+}
+
+func TestRequestsAndRepliesCrossTheSocket(t *testing.T) {
+	var service recorder
+	client, ctx := serve(t, &service), context.Background()
+	prefixes := []netip.Prefix{netip.MustParsePrefix("192.0.2.7/32"), netip.MustParsePrefix("2001:db8::/64")}
+
+	status, err := client.Status(ctx)
+	same(t, err, status, control.Status{Version: "1", PID: 7, Since: noon})
+
+	bans, err := client.Bans(ctx)
+	same(t, err, bans, []control.Ban{{Prefix: prefixes[0], Jail: "sshd", Since: noon, End: noon}})
+
+	ban := control.BanRequest{Prefixes: prefixes, Seconds: 60, Jail: "j", Reason: "r", Spare: []netip.Addr{netip.MustParseAddr("192.0.2.1")}, Force: true}
+	banned, err := client.Ban(ctx, ban)
+	same(t, err, banned, control.BanReply{Banned: prefixes, Until: noon})
+	same(t, nil, service.ban, ban)
+
+	unban := control.UnbanRequest{Prefixes: prefixes, All: true}
+	unbanned, err := client.Unban(ctx, unban)
+	same(t, err, unbanned, control.UnbanReply{Unbanned: prefixes})
+	same(t, nil, service.unban, unban)
+
+	reloaded, err := client.Reload(ctx)
+	same(t, err, reloaded, control.ReloadReply{Config: "/etc/xdpban/xdpban.yaml", Jails: []string{"sshd"}})
+}
+
+func TestErrorsKeepTheirKindAndHint(t *testing.T) {
+	for _, test := range []struct {
+		fail error
+		want control.Error
+	}{
+		{errors.New("no room"), control.Error{Kind: control.Failed, Text: "no room"}},
+		{&control.Error{Kind: control.Usage, Text: "own address", Hint: "--force"}, control.Error{Kind: control.Usage, Text: "own address", Hint: "--force"}},
+	} {
+		client := serve(t, &recorder{fail: test.fail})
+		_, err := client.Status(context.Background())
+		var got *control.Error
+		if !errors.As(err, &got) || *got != test.want {
+			t.Errorf("got %#v, want %#v", err, test.want)
+		}
+	}
+}
+
+func TestNobodyListens(t *testing.T) {
+	absent := filepath.Join(t.TempDir(), "xdpban.sock")
+	if _, err := control.NewClient(absent).Status(context.Background()); !errors.Is(err, control.ErrNotRunning) {
+		t.Errorf("no socket: %v", err)
+	}
+}
+
+func TestASecondDaemonIsRefused(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "run", "xdpban.sock")
+	first, err := control.Listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := control.Listen(path); !errors.Is(err, control.ErrRunning) {
+		t.Errorf("second: %v", err)
+	}
+	first.Close()
+	again, err := control.Listen(path)
+	if err != nil {
+		t.Fatalf("after the first has gone: %v", err)
+	}
+	again.Close()
+}
+
+func TestOthersMayNotUseTheSocket(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "xdpban.sock")
+	server, err := control.Listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.Mode().Perm()&0o007 != 0 {
+		t.Errorf("mode %v", info.Mode())
+	}
+}
+
+func same(t *testing.T, err error, got, want any) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}

@@ -1,0 +1,230 @@
+package control
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Group may use the socket beside root, where it exists.
+const Group = "xdpban"
+
+// requestBytes bounds a request's body: a million prefixes fit.
+const requestBytes = 128 << 20
+
+// ErrRunning says that another daemon holds the socket.
+var ErrRunning = errors.New("another daemon is running")
+
+// A Service answers the requests of the API. An *Error reaches the client as it is,
+// any other error as Failed.
+type Service interface {
+	Status(context.Context) (Status, error)
+	Bans(context.Context) ([]Ban, error)
+	Ban(context.Context, BanRequest) (BanReply, error)
+	Unban(context.Context, UnbanRequest) (UnbanReply, error)
+	Reload(context.Context) (ReloadReply, error)
+}
+
+// A Server owns the socket.
+type Server struct {
+	path     string
+	listener net.Listener
+	lock     *os.File
+	hanging  sync.Once
+}
+
+// Listen takes the socket at path, which it makes readable and writable for root and
+// Group. The error is ErrRunning if a daemon has it already.
+func Listen(path string) (*Server, error) {
+	lock, err := Lock(path + ".lock")
+	if err != nil {
+		return nil, err
+	}
+	// We hold the lock: a socket that is still there belongs to nobody.
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		lock.Close()
+		return nil, fmt.Errorf("remove the old socket: %w", err)
+	}
+	listener, err := listenPrivately(path)
+	if err != nil {
+		lock.Close()
+		return nil, err
+	}
+	return &Server{path: path, listener: listener, lock: lock}, nil
+}
+
+// Lock takes the lock file path until it is closed or the process ends, however it ends.
+// The error is ErrRunning if another process holds it.
+func Lock(path string) (*os.File, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, fmt.Errorf("make the directory of the lock: %w", err)
+	}
+	lock, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open the lock: %w", err)
+	}
+	err = unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if err == nil {
+		return lock, nil
+	}
+	lock.Close()
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return nil, fmt.Errorf("take %s: %w", path, ErrRunning)
+	}
+	return nil, fmt.Errorf("take %s: %w", path, err)
+}
+
+// listenPrivately opens the socket so that at no moment others may connect to it.
+func listenPrivately(path string) (net.Listener, error) {
+	private := path + ".new"
+	if err := os.Remove(private); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("remove the old socket: %w", err)
+	}
+	before := unix.Umask(0o177)
+	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: private, Net: "unix"})
+	unix.Umask(before)
+	if err != nil {
+		return nil, fmt.Errorf("listen on the socket: %w", err)
+	}
+	listener.SetUnlinkOnClose(false)
+	if err := admit(private); err != nil {
+		listener.Close()
+		return nil, err
+	}
+	if err := os.Rename(private, path); err != nil {
+		listener.Close()
+		return nil, fmt.Errorf("put the socket in place: %w", err)
+	}
+	return listener, nil
+}
+
+// admit lets Group in, where there is one.
+func admit(path string) error {
+	group, err := user.LookupGroup(Group)
+	if err != nil {
+		return nil //nolint:nilerr // without the group the socket stays root's alone
+	}
+	gid, err := strconv.Atoi(group.Gid)
+	if err != nil {
+		return fmt.Errorf("read the number of group %s: %w", Group, err)
+	}
+	if err := os.Chown(path, -1, gid); err != nil {
+		return fmt.Errorf("give the socket to group %s: %w", Group, err)
+	}
+	if err := os.Chmod(path, 0o660); err != nil {
+		return fmt.Errorf("open the socket to group %s: %w", Group, err)
+	}
+	return nil
+}
+
+// Bounds on clients. A list of a million bans takes seconds, a client that stops in the
+// middle would take the descriptors that the logs need.
+const (
+	maxClients  = 64
+	patience    = 2 * time.Minute
+	idleAtMost  = 10 * time.Second
+	headAtMost  = 10 * time.Second
+	headerBytes = 16 << 10
+)
+
+// Serve answers requests with service until ctx ends, then removes the socket. The lock
+// stays until Close: the daemon may not have done yet.
+func (s *Server) Serve(ctx context.Context, service Service) error {
+	server := &http.Server{
+		Handler:           handler(service),
+		ReadHeaderTimeout: headAtMost,
+		ReadTimeout:       patience,
+		WriteTimeout:      2 * patience,
+		IdleTimeout:       idleAtMost,
+		MaxHeaderBytes:    headerBytes,
+		BaseContext:       func(net.Listener) context.Context { return ctx },
+	}
+	stop := context.AfterFunc(ctx, func() { server.Close() })
+	defer stop()
+	defer s.hangUp()
+	if err := server.Serve(&door{s.listener, make(chan struct{}, maxClients)}); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve the socket: %w", err)
+	}
+	return nil
+}
+
+// hangUp takes the socket away, once: later it may be that of the next daemon.
+func (s *Server) hangUp() {
+	s.hanging.Do(func() {
+		s.listener.Close()
+		os.Remove(s.path)
+	})
+}
+
+// Close gives the socket and the lock back.
+func (s *Server) Close() {
+	s.hangUp()
+	s.lock.Close()
+}
+
+func handler(service Service) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /v1/status", look(service.Status))
+	mux.Handle("GET /v1/bans", look(service.Bans))
+	mux.Handle("POST /v1/bans", change(service.Ban))
+	mux.Handle("DELETE /v1/bans", change(service.Unban))
+	mux.Handle("POST /v1/reload", look(service.Reload))
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		answer(w, http.StatusNotFound, &Error{Kind: Usage, Text: fmt.Sprintf("no such request: %s %s", r.Method, r.URL.Path)})
+	})
+	return mux
+}
+
+func look[Reply any](do func(context.Context) (Reply, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		reply, err := do(r.Context())
+		conclude(w, reply, err)
+	}
+}
+
+func change[Request, Reply any](do func(context.Context, Request) (Reply, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		var request Request
+		decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, requestBytes))
+		decoder.DisallowUnknownFields()
+		if err := decoder.Decode(&request); err != nil {
+			answer(w, http.StatusBadRequest, &Error{Kind: Usage, Text: "read the request: " + err.Error()})
+			return
+		}
+		reply, err := do(r.Context(), request)
+		conclude(w, reply, err)
+	}
+}
+
+func conclude(w http.ResponseWriter, reply any, err error) {
+	if err == nil {
+		answer(w, http.StatusOK, reply)
+		return
+	}
+	var known *Error
+	if !errors.As(err, &known) {
+		known = &Error{Kind: Failed, Text: err.Error()}
+	}
+	status := http.StatusInternalServerError
+	if known.Kind != Failed {
+		status = http.StatusBadRequest
+	}
+	answer(w, status, known)
+}
+
+func answer(w http.ResponseWriter, status int, reply any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	json.NewEncoder(w).Encode(reply) //nolint:errcheck // the client has gone: nobody is left to tell
+}

@@ -1,0 +1,180 @@
+// Package control is the daemon's API: HTTP and JSON on a unix socket.
+//
+//	GET    /v1/status   Status
+//	GET    /v1/bans     a list of Ban
+//	POST   /v1/bans     BanRequest    -> BanReply
+//	DELETE /v1/bans     UnbanRequest  -> UnbanReply
+//	POST   /v1/reload                 -> ReloadReply
+//
+// Whatever goes wrong comes back as an Error with a status of 400 or above.
+package control
+
+import (
+	"net/netip"
+	"time"
+
+	"xdpban/internal/ban"
+)
+
+// Status is what the daemon does and how well.
+type Status struct {
+	Version    string      `json:"version"`
+	PID        int         `json:"pid"`
+	Since      time.Time   `json:"since"`
+	Config     string      `json:"config"`  // path, or "embedded default"
+	Enforce    string      `json:"enforce"` // as configured: auto, xdp, observe
+	Clock      string      `json:"clock"`   // what tells the kernel program the time
+	Interfaces []Interface `json:"interfaces"`
+	Faults     []string    `json:"faults"` // what keeps bans from being in force, now
+	Bans       Use         `json:"bans"`
+	Packets    Packets     `json:"packets"`
+	Allowed    []Allowed   `json:"allowed"`
+	Jails      []Jail      `json:"jails"`
+}
+
+// Interface is how bans are enforced on one network interface.
+type Interface struct {
+	Name    string    `json:"name"`
+	Mode    string    `json:"mode"`    // native, generic, observe, or "none"
+	Reasons []string  `json:"reasons"` // why not a better mode
+	Since   time.Time `json:"since"`
+}
+
+// Use is how full the tables of bans are.
+type Use struct {
+	Live    int    `json:"live"`
+	Max     uint32 `json:"max"`
+	Total   uint64 `json:"total"`   // since the daemon started
+	Missing uint64 `json:"missing"` // that the kernel had lost before they ended
+}
+
+// Packets counts what the kernel program did since it was loaded first, over all interfaces.
+type Packets struct {
+	Dropped      uint64 `json:"dropped"`
+	DroppedBytes uint64 `json:"dropped_bytes"`
+	Spared       uint64 `json:"spared"` // of banned sources that are on the allow list
+}
+
+// Allowed is a prefix that is never banned.
+type Allowed struct {
+	Prefix netip.Prefix `json:"prefix"`
+	Origin string       `json:"origin"` // ignoreip, address of eth0, default gateway, resolver
+}
+
+// Jail is one jail's state.
+type Jail struct {
+	Name      string    `json:"name"`
+	Enabled   bool      `json:"enabled"`
+	Filter    string    `json:"filter"`
+	Bans      int       `json:"bans"`      // live now
+	Banned    uint64    `json:"banned"`    // since the daemon started
+	Lines     uint64    `json:"lines"`     // read
+	Matched   uint64    `json:"matched"`   // by a failregex
+	Ignored   uint64    `json:"ignored"`   // by an ignoreregex
+	Allowed   uint64    `json:"allowed"`   // failures of addresses in ignoreip
+	Untrusted uint64    `json:"untrusted"` // matches whose address the attacker may have written
+	Names     uint64    `json:"names"`     // matches that gave a name instead of an address
+	Stale     uint64    `json:"stale"`     // matches that were too old to count when they were read
+	Sources   int       `json:"sources"`   // that have failures counted now
+	Forgotten uint64    `json:"forgotten"` // sources whose failures had to be forgotten for want of room
+	LastMatch time.Time `json:"last_match"`
+	Logs      []Log     `json:"logs"`
+}
+
+// Log is one followed file.
+type Log struct {
+	Path    string    `json:"path"`
+	Lag     int64     `json:"lag"` // bytes written and not read yet
+	Lines   uint64    `json:"lines"`
+	TooLong uint64    `json:"too_long"` // lines dropped for their length
+	Torn    uint64    `json:"torn"`     // lines dropped because a truncation or rotation took a part of them
+	Waking  string    `json:"waking"`   // inotify or polling
+	Problem string    `json:"problem"`  // empty: none
+	Last    time.Time `json:"last"`     // when the last line came
+}
+
+// Ban is a ban in force.
+type Ban struct {
+	Prefix    netip.Prefix `json:"prefix"`
+	Jail      string       `json:"jail"`
+	Reason    string       `json:"reason"`
+	Since     time.Time    `json:"since"`
+	End       time.Time    `json:"end"`
+	Limit     time.Time    `json:"limit,omitzero"`
+	Forced    bool         `json:"forced,omitempty"`
+	Left      float64      `json:"left"` // seconds
+	Packets   uint64       `json:"packets"`
+	Bytes     uint64       `json:"bytes"`
+	Seen      time.Time    `json:"seen,omitzero"`
+	Refreshes uint32       `json:"refreshes"`
+}
+
+// View is r as it is shown at now.
+func View(r ban.Record, now time.Time) Ban {
+	return Ban{
+		Prefix: r.Prefix, Jail: r.Jail, Reason: r.Reason, Since: r.Since, End: r.End, Limit: r.Limit, Forced: r.Forced,
+		Left: r.End.Sub(now).Seconds(), Packets: r.Packets, Bytes: r.Bytes, Seen: r.Seen, Refreshes: r.Refreshes,
+	}
+}
+
+// BanRequest bans by hand. All of it is done or nothing.
+type BanRequest struct {
+	Prefixes  []netip.Prefix `json:"prefixes"`
+	Addresses []netip.Addr   `json:"addresses"` // each with its neighbours of ipv6_prefix
+	Seconds   int64          `json:"seconds"`   // how long; 0: the default bantime
+	Jail      string         `json:"jail"`      // whose ban it is; empty: manual
+	Reason    string         `json:"reason"`
+	Spare     []netip.Addr   `json:"spare"` // of whoever asks: their ssh client
+	Force     bool           `json:"force"` // ban even what the allow list holds
+}
+
+// BanReply says what was banned.
+type BanReply struct {
+	Banned []netip.Prefix `json:"banned"`
+	Until  time.Time      `json:"until"`
+	Spared []Allowed      `json:"spared"` // allowed inside a banned prefix: their packets still pass
+}
+
+// UnbanRequest ends bans.
+type UnbanRequest struct {
+	Prefixes  []netip.Prefix `json:"prefixes"`
+	Addresses []netip.Addr   `json:"addresses"` // alone or with their neighbours of ipv6_prefix
+	All       bool           `json:"all"`
+}
+
+// UnbanReply says what was done for each.
+type UnbanReply struct {
+	Unbanned []netip.Prefix `json:"unbanned"`
+	Absent   []Absent       `json:"absent"`
+}
+
+// Absent is an address that had no ban of its own.
+type Absent struct {
+	Prefix  netip.Prefix `json:"prefix"`
+	Covered netip.Prefix `json:"covered,omitzero"` // the banned prefix that it lies in, if any
+}
+
+// ReloadReply says what runs now.
+type ReloadReply struct {
+	Config string   `json:"config"`
+	Jails  []string `json:"jails"` // enabled
+}
+
+// Kind sorts errors by what a program can do about them.
+type Kind string
+
+// The kinds of Error.
+const (
+	Usage    Kind = "usage"         // the request is wrong
+	Failed   Kind = "failed"        // the daemon could not do it
+	BadSetup Kind = "configuration" // the configuration has errors; the running one stays
+)
+
+// Error is what the daemon answers when something went wrong.
+type Error struct {
+	Kind Kind   `json:"kind"`
+	Text string `json:"error"`
+	Hint string `json:"hint,omitempty"`
+}
+
+func (e *Error) Error() string { return e.Text }

@@ -1,0 +1,288 @@
+// Package daemon owns enforcement: one loop on which alone bans and interfaces change.
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"time"
+
+	"xdpban/internal/ban"
+	"xdpban/internal/control"
+	"xdpban/jails"
+)
+
+// sweepEvery is how often bans are looked through for those that have ended.
+const sweepEvery = time.Second
+
+// surveyEvery is how often the host is looked at though it gave no news: those can be lost.
+const surveyEvery = 30 * time.Second
+
+// batch is how many bans found in the logs reach the kernel together, if so many wait.
+const batch = 1024
+
+// Options are what a daemon needs beside its configuration.
+type Options struct {
+	Version string
+	Config  string                        // what status calls the configuration
+	Load    func() (*jails.Config, error) // reads the configuration again, for a reload
+	Log     *Log
+}
+
+// A Daemon finds attackers in logs and keeps them out.
+type Daemon struct {
+	Options
+	log    *slog.Logger
+	server *control.Server
+	since  time.Time
+
+	found     chan jails.Found // from the goroutines of the logs
+	calls     chan func()      // from those of the API
+	changed   chan struct{}    // from the kernel: the host looks different
+	reloading sync.Mutex       // one reload after the other
+
+	// What follows belongs to the loop.
+	config   *jails.Config
+	jails    *jails.Jails
+	enforcer enforcer
+	bans     map[netip.Prefix]ban.Ban // in force; the kernel may have moved their ends
+	refused  map[netip.Prefix]ban.Ban // found, and not taken by the kernel
+	allowed  *ban.Set
+	attached map[string]attachment
+	faults   faults
+	banned   map[string]uint64 // by jail, since the start
+	missing  uint64
+}
+
+// New takes the socket, loads the kernel program, attaches it and adopts the bans that an
+// earlier daemon left in force. Errors: control.ErrRunning, os.ErrPermission, ErrNowhere.
+func New(config *jails.Config, options Options) (*Daemon, error) {
+	d := &Daemon{
+		Options:  options,
+		log:      options.Log.Logger,
+		since:    time.Now(),
+		found:    make(chan jails.Found, batch),
+		calls:    make(chan func()),
+		changed:  make(chan struct{}, 1),
+		config:   config,
+		bans:     make(map[netip.Prefix]ban.Ban),
+		allowed:  new(ban.Set),
+		attached: make(map[string]attachment),
+		banned:   make(map[string]uint64),
+	}
+	d.faults.log = d.log
+	server, err := control.Listen(config.Socket)
+	if err != nil {
+		return nil, err
+	}
+	d.server = server
+	if err := d.enforce(); err != nil {
+		d.close()
+		return nil, err
+	}
+	return d, nil
+}
+
+// enforce brings into force what there is before the first line of log.
+func (d *Daemon) enforce() (err error) {
+	if d.enforcer, err = openEnforcer(d.config, d.log); err != nil {
+		return err
+	}
+	records, err := d.enforcer.Bans()
+	if err != nil {
+		return err
+	}
+	for _, r := range records {
+		d.bans[r.Prefix] = r.Ban
+	}
+	if len(records) > 0 {
+		d.log.Info("adopted bans", "count", len(records))
+	}
+	if err := d.adopt(); err != nil {
+		return err
+	}
+	if d.jails, err = jails.New(d.config, d.hear, d.log); err != nil {
+		return err
+	}
+	d.survey() // may end bans, which the jails hear of
+	return d.nowhere()
+}
+
+// hear takes a finding to the loop. It waits while the loop is behind, and the log with it.
+func (d *Daemon) hear(f jails.Found) { d.found <- f }
+
+// Run follows the logs and answers the socket until ctx ends. Bans stay in force after it.
+func (d *Daemon) Run(ctx context.Context) error {
+	defer d.close()
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+
+	var running sync.WaitGroup
+	failed := make(chan error, 2)
+	running.Go(func() { watchHost(ctx, d.changed) })
+	running.Go(func() { failed <- d.jails.Run(ctx) })
+	running.Go(func() { failed <- d.server.Serve(ctx, service{d}) })
+
+	d.log.Info("started", "version", d.Version, "config", d.Config, "enforce", d.config.Enforce.String(), "bans", len(d.bans))
+	err := d.loop(ctx, failed)
+	stop()
+	d.drain(&running)
+	d.log.Info("stopped; bans stay in force", "bans", len(d.bans))
+	return err
+}
+
+func (d *Daemon) loop(ctx context.Context, failed <-chan error) error {
+	sweep, survey := time.NewTicker(sweepEvery), time.NewTicker(surveyEvery)
+	defer sweep.Stop()
+	defer survey.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-failed:
+			if ctx.Err() != nil {
+				return nil
+			}
+			return err
+		case f := <-d.found:
+			d.banFound(f)
+		case call := <-d.calls:
+			call()
+		case <-d.changed:
+			d.survey()
+		case <-survey.C:
+			d.survey()
+		case <-sweep.C:
+			d.sweep()
+		}
+	}
+}
+
+// drain takes what is still on its way, so that nobody waits for the loop, and bans it.
+func (d *Daemon) drain(running *sync.WaitGroup) {
+	gone := make(chan struct{})
+	go func() {
+		running.Wait()
+		close(gone)
+	}()
+	for {
+		select {
+		case f := <-d.found:
+			d.banFound(f)
+		case call := <-d.calls:
+			call()
+		case <-gone:
+			return
+		}
+	}
+}
+
+// close gives back the socket and the handles on the kernel, where everything stays in force.
+func (d *Daemon) close() {
+	if d.enforcer != nil {
+		if err := d.enforcer.Close(); err != nil {
+			d.log.Warn("close the enforcement", "error", err)
+		}
+	}
+	d.server.Close()
+}
+
+// Reload reads the configuration again and runs it. On an error everything stays as it was.
+func (d *Daemon) Reload(ctx context.Context) (control.ReloadReply, error) {
+	d.reloading.Lock()
+	defer d.reloading.Unlock()
+	config, err := d.Load()
+	if err != nil {
+		return control.ReloadReply{}, unchanged(err)
+	}
+	return ask(ctx, d, func() (control.ReloadReply, error) { return d.reload(config) })
+}
+
+func (d *Daemon) reload(config *jails.Config) (control.ReloadReply, error) {
+	if key := fixed(d.config, config); key != "" {
+		return control.ReloadReply{}, &control.Error{Kind: control.BadSetup,
+			Text: fmt.Sprintf("%s changed, which takes a restart; the running configuration stays", key),
+			Hint: "restart the daemon: bans stay in force meanwhile"}
+	}
+	if err := d.openLog(config); err != nil {
+		return control.ReloadReply{}, unchanged(err)
+	}
+	if err := d.jails.Reload(config); err != nil {
+		return control.ReloadReply{}, unchanged(errors.Join(err, d.openLog(d.config)))
+	}
+	d.config = config
+	d.detachUnselected()
+	d.faults.keepInterfaces(config.Interfaces)
+	d.survey()
+	reply := control.ReloadReply{Config: d.Config, Jails: []string{}}
+	for _, j := range config.Jails {
+		if j.Enabled {
+			reply.Jails = append(reply.Jails, j.Name)
+		}
+	}
+	d.log.Info("reloaded", "config", d.Config, "jails", len(reply.Jails))
+	return reply, nil
+}
+
+// unchanged is why a reload was refused.
+func unchanged(err error) error {
+	return &control.Error{Kind: control.BadSetup, Text: err.Error(), Hint: "the running configuration stays"}
+}
+
+// openLog opens the log that next names. Where it is the same as before and cannot be had,
+// as syslog in a container, it stays where it is.
+func (d *Daemon) openLog(next *jails.Config) error {
+	err := d.Log.Open(next.Logtarget, next.Loglevel)
+	if err == nil || next.Logtarget != d.config.Logtarget {
+		return err
+	}
+	d.Log.level.Set(next.Loglevel)
+	d.log.Warn("the log stays where it is", "error", err)
+	return nil
+}
+
+// fixed names a key that may not change while the daemon runs and does, or nothing.
+func fixed(old, next *jails.Config) string {
+	switch {
+	case old.Socket != next.Socket:
+		return "socket"
+	case old.Pin != next.Pin:
+		return "pin"
+	case old.Enforce != next.Enforce:
+		return "enforce"
+	case old.IPv6Prefix != next.IPv6Prefix:
+		return "ipv6_prefix"
+	case old.MaxBans != next.MaxBans:
+		return "maxbans"
+	case old.MaxPrefixes != next.MaxPrefixes:
+		return "maxprefixes"
+	case old.MaxAllowed != next.MaxAllowed:
+		return "maxallowed"
+	case old.MaxLine != next.MaxLine:
+		return "maxline"
+	}
+	return ""
+}
+
+// ask has the loop do something and waits for what comes of it.
+func ask[Reply any](ctx context.Context, d *Daemon, do func() (Reply, error)) (Reply, error) {
+	type outcome struct {
+		reply Reply
+		err   error
+	}
+	done := make(chan outcome, 1)
+	call := func() {
+		reply, err := do()
+		done <- outcome{reply, err}
+	}
+	select {
+	case d.calls <- call:
+	case <-ctx.Done():
+		return *new(Reply), ctx.Err()
+	}
+	o := <-done
+	return o.reply, o.err
+}

@@ -1,0 +1,147 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"log/syslog"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// The targets of a log that are no file.
+const (
+	toSyslog = "SYSLOG"
+	toStderr = "STDERR"
+	toStdout = "STDOUT"
+)
+
+// A Log is the daemon's own log, whose target and level may change while it runs. A line is
+// what happened, then key=value; a value with anything but plain text in it is quoted, so
+// that nothing from a followed log reaches a terminal or a line of ours as it is.
+type Log struct {
+	*slog.Logger
+	level slog.LevelVar
+
+	mu     sync.Mutex
+	target target
+}
+
+// A target is where lines go.
+type target struct {
+	write func(at time.Time, level slog.Level, line string) error
+	close func() error
+}
+
+// NewLog makes a log that writes to stderr until it is opened.
+func NewLog() *Log {
+	l := &Log{target: stream(os.Stderr)}
+	l.Logger = slog.New(handler{log: l})
+	return l
+}
+
+// Open sends the log to where says: SYSLOG, STDERR, STDOUT or the path of a file. A file
+// is opened anew, as it may have been rotated away. On an error the log stays as it was.
+func (l *Log) Open(where string, level slog.Level) error {
+	next, err := openTarget(where)
+	if err != nil {
+		return fmt.Errorf("open the log %s: %w", where, err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.target.close != nil {
+		l.target.close() //nolint:errcheck // what was written has been written
+	}
+	l.target = next
+	l.level.Set(level)
+	return nil
+}
+
+func openTarget(where string) (target, error) {
+	switch where {
+	case toStderr:
+		return stream(os.Stderr), nil
+	case toStdout:
+		return stream(os.Stdout), nil
+	case toSyslog:
+		w, err := syslog.New(syslog.LOG_DAEMON|syslog.LOG_INFO, "xdpban")
+		if err != nil {
+			return target{}, err
+		}
+		return target{func(_ time.Time, level slog.Level, line string) error { return severity(w, level)(line) }, w.Close}, nil
+	}
+	file, err := os.OpenFile(where, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o640)
+	if err != nil {
+		return target{}, err
+	}
+	t := stream(file)
+	t.close = file.Close
+	return t, nil
+}
+
+func stream(w io.Writer) target {
+	return target{write: func(at time.Time, level slog.Level, line string) error {
+		_, err := fmt.Fprintf(w, "%s %-5s %s\n", at.Format("2006-01-02T15:04:05.000Z07:00"), level, line)
+		return err
+	}}
+}
+
+func severity(w *syslog.Writer, level slog.Level) func(string) error {
+	switch {
+	case level >= slog.LevelError:
+		return w.Err
+	case level >= slog.LevelWarn:
+		return w.Warning
+	case level >= slog.LevelInfo:
+		return w.Info
+	}
+	return w.Debug
+}
+
+// handler makes lines of records. Groups are flattened: nothing here uses them.
+type handler struct {
+	log   *Log
+	attrs []slog.Attr
+}
+
+func (h handler) Enabled(_ context.Context, level slog.Level) bool {
+	return level >= h.log.level.Level()
+}
+
+func (h handler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return handler{h.log, append(h.attrs[:len(h.attrs):len(h.attrs)], attrs...)}
+}
+
+func (h handler) WithGroup(string) slog.Handler { return h }
+
+func (h handler) Handle(_ context.Context, r slog.Record) error {
+	line := new(strings.Builder)
+	line.WriteString(r.Message)
+	put := func(a slog.Attr) bool {
+		if text := a.Value.Resolve().String(); text != "" {
+			fmt.Fprintf(line, " %s=%s", a.Key, plain(text))
+		}
+		return true
+	}
+	for _, a := range h.attrs {
+		put(a)
+	}
+	r.Attrs(put)
+	h.log.mu.Lock()
+	defer h.log.mu.Unlock()
+	return h.log.target.write(r.Time, r.Level, line.String())
+}
+
+// plain quotes text unless every byte of it prints and is no space.
+func plain(text string) string {
+	for i := range len(text) {
+		if c := text[i]; c <= ' ' || c == '"' || c == '\\' || c >= 0x7f {
+			return strconv.QuoteToASCII(text)
+		}
+	}
+	return text
+}

@@ -1,0 +1,136 @@
+package daemon
+
+import (
+	"context"
+	"maps"
+	"net/netip"
+	"os"
+	"slices"
+	"time"
+
+	"xdpban/internal/ban"
+	"xdpban/internal/control"
+	"xdpban/jails"
+	"xdpban/jails/source"
+)
+
+// service answers the API on the daemon's loop.
+type service struct{ d *Daemon }
+
+func (s service) Reload(ctx context.Context) (control.ReloadReply, error) { return s.d.Reload(ctx) }
+
+func (s service) Status(ctx context.Context) (control.Status, error) {
+	return ask(ctx, s.d, s.d.status)
+}
+
+func (s service) Bans(ctx context.Context) ([]control.Ban, error) {
+	records, err := ask(ctx, s.d, s.d.enforcer.Bans)
+	if err != nil {
+		return nil, err
+	}
+	return listed(records, time.Now()), nil // on the client's time, not the loop's
+}
+
+func (s service) Ban(ctx context.Context, request control.BanRequest) (control.BanReply, error) {
+	return ask(ctx, s.d, func() (control.BanReply, error) {
+		wanted, reply, err := s.d.byHand(request, time.Now())
+		if err != nil {
+			return reply, err
+		}
+		return reply, s.d.banAll(wanted)
+	})
+}
+
+func (s service) Unban(ctx context.Context, request control.UnbanRequest) (control.UnbanReply, error) {
+	return ask(ctx, s.d, func() (control.UnbanReply, error) { return s.d.unbanByHand(request) })
+}
+
+// listed is how those of records that are in force at now are shown, those that end last first.
+func listed(records []ban.Record, now time.Time) []control.Ban {
+	bans := make([]control.Ban, 0, len(records))
+	for _, r := range records {
+		if r.Live(now) {
+			bans = append(bans, control.View(r, now))
+		}
+	}
+	slices.SortFunc(bans, func(a, b control.Ban) int { return b.End.Compare(a.End) })
+	return bans
+}
+
+func (d *Daemon) status() (control.Status, error) {
+	totals, err := d.enforcer.Totals()
+	if err != nil {
+		return control.Status{}, err
+	}
+	status := control.Status{
+		Version: d.Version, PID: os.Getpid(), Since: d.since, Config: d.Config,
+		Enforce: d.config.Enforce.String(), Clock: d.enforcer.Clock(),
+		Interfaces: d.interfacesStatus(), Faults: d.faults.list(), Allowed: d.allowedStatus(),
+		Bans:    control.Use{Live: len(d.bans), Max: d.config.MaxBans, Missing: d.missing},
+		Packets: control.Packets{Dropped: totals.Dropped.Packets, DroppedBytes: totals.Dropped.Bytes, Spared: totals.Allowed.Packets},
+		Jails:   []control.Jail{},
+	}
+	for _, n := range d.banned {
+		status.Bans.Total += n
+	}
+	live := make(map[string]int)
+	for _, b := range d.bans {
+		live[b.Jail]++
+	}
+	for _, j := range d.jails.Status() {
+		status.Jails = append(status.Jails, jailStatus(j, live[j.Name], d.banned[j.Name]))
+	}
+	return status, nil
+}
+
+func (d *Daemon) interfacesStatus() []control.Interface {
+	list := []control.Interface{}
+	for _, name := range slices.Sorted(maps.Keys(d.attached)) {
+		a := d.attached[name]
+		reasons := a.Refusals
+		if a.refused != nil {
+			reasons = []string{a.refused.Error()}
+		}
+		if reasons == nil {
+			reasons = []string{}
+		}
+		list = append(list, control.Interface{Name: name, Mode: a.Mode, Reasons: reasons, Since: a.Since})
+	}
+	return list
+}
+
+func (d *Daemon) allowedStatus() []control.Allowed {
+	list := []control.Allowed{}
+	for prefix, origin := range d.allowed.All {
+		list = append(list, control.Allowed{Prefix: prefix, Origin: origin})
+	}
+	slices.SortFunc(list, func(a, b control.Allowed) int { return comparePrefixes(a.Prefix, b.Prefix) })
+	return list
+}
+
+func comparePrefixes(a, b netip.Prefix) int {
+	if c := a.Addr().Compare(b.Addr()); c != 0 {
+		return c
+	}
+	return a.Bits() - b.Bits()
+}
+
+func jailStatus(j jails.JailStatus, live int, banned uint64) control.Jail {
+	status := control.Jail{
+		Name: j.Name, Enabled: j.Enabled, Filter: j.Filter, Bans: live, Banned: banned,
+		Lines: j.Lines, Matched: j.Matched, Ignored: j.Ignored, Allowed: j.Allowed, Untrusted: j.Untrusted,
+		Names: j.Names, Stale: j.Stale, Sources: j.Sources, Forgotten: j.Forgotten, LastMatch: j.LastMatch, Logs: []control.Log{},
+	}
+	for _, f := range j.Files {
+		status.Logs = append(status.Logs, logStatus(f))
+	}
+	return status
+}
+
+func logStatus(f source.FileStatus) control.Log {
+	waking := "inotify"
+	if f.Polling != "" {
+		waking = "polling: " + f.Polling
+	}
+	return control.Log{Path: f.Path, Lag: f.Lag, Lines: f.Lines, TooLong: f.TooLong, Torn: f.Torn, Waking: waking, Problem: f.Error, Last: f.LastLine}
+}

@@ -1,0 +1,118 @@
+package daemon
+
+import (
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
+
+	"xdpban/loader"
+)
+
+func TestSecondDaemonRefuses(t *testing.T) {
+	s := newSite(t, nativeMTU)
+	s.start()
+	s.fail(attacker, 3)
+	s.awaitBan(attacker)
+	code, stderr := s.exit(s.launch(s.xdpban()))
+	if code != 75 || !strings.Contains(stderr, "another daemon is running") {
+		t.Errorf("the second daemon: exit code %d, %q", code, stderr)
+	}
+	if got, want := s.status().PID, s.running.Process.Pid; got != want {
+		t.Errorf("pid %d answers, want that of the first: %d", got, want)
+	}
+	s.wantDrop(attacker)
+}
+
+func TestMissingPrivilegeIsSaid(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		command func(s *site) *exec.Cmd
+	}{
+		{"root without capabilities", func(s *site) *exec.Cmd {
+			own := s.xdpban()
+			return exec.Command("setpriv", append([]string{"--inh-caps=-all", "--ambient-caps=-all", "--bounding-set=-all", "--"}, own.Args...)...)
+		}},
+		{"nobody", func(s *site) *exec.Cmd {
+			cmd := s.xdpban()
+			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+			return cmd
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := newSite(t, nativeMTU)
+			must(t, os.Chmod(s.dir, 0o777))
+			must(t, os.Chmod(s.path("xdpban.yaml"), 0o644))
+			code, stderr := s.exit(s.launch(test.command(s)))
+			said, hint, _ := strings.Cut(stderr, "\n")
+			if code != 4 || !strings.HasSuffix(said, "this process lacks CAP_BPF and CAP_NET_ADMIN") || !strings.HasPrefix(hint, "hint: ") || strings.Count(hint, "\n") != 1 {
+				t.Errorf("exit code %d, %q", code, stderr)
+			}
+		})
+	}
+}
+
+func TestBadConfigurationDoesNotStart(t *testing.T) {
+	s := newSite(t, nativeMTU)
+	s.configure(keys{"interface": "[eth0]", "defaults": "{maxretry: none}"})
+	code, stderr := s.exit(s.launch(s.xdpban()))
+	if code != 78 || strings.Count(stderr, "xdpban: ") != 2 || !strings.Contains(stderr, "interface") || !strings.Contains(stderr, "maxretry") {
+		t.Errorf("exit code %d, %q, want 78 and two mistakes", code, stderr)
+	}
+}
+
+// occupy puts an XDP program of somebody else on eth0.
+func (s *site) occupy() link.Link {
+	s.Helper()
+	prog, err := ebpf.NewProgram(&ebpf.ProgramSpec{
+		Name: "stranger", Type: ebpf.XDP, License: "MIT",
+		Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, int32(loader.Pass)), asm.Return()},
+	})
+	must(s, err)
+	defer prog.Close()
+	eth0, err := s.server.Links().LinkByName("eth0")
+	must(s, err)
+	var other link.Link
+	must(s, s.server.Do(func() (err error) {
+		other, err = link.AttachXDP(link.XDPOptions{Program: prog, Interface: eth0.Attrs().Index, Flags: link.XDPDriverMode})
+		return err
+	}))
+	s.Cleanup(func() { other.Close() })
+	return other
+}
+
+func TestForeignProgramIsNamed(t *testing.T) {
+	s := newSite(t, nativeMTU)
+	other := s.occupy()
+	code, stderr := s.exit(s.launch(s.xdpban()))
+	if code != 1 || !strings.Contains(stderr, `eth0: occupied by another XDP program: "stranger", id `) {
+		t.Errorf("exit code %d, %q", code, stderr)
+	}
+	s.wantPass(attacker)
+	must(t, other.Close())
+	s.start()
+	if got := s.interfaces()["eth0"]; got != "native" {
+		t.Errorf("after the other program has gone: mode %q", got)
+	}
+}
+
+func TestTerminationLeavesBansInForce(t *testing.T) {
+	s := newSite(t, nativeMTU)
+	s.start()
+	s.fail(attacker, 3)
+	s.awaitBan(attacker)
+	must(t, s.running.Process.Signal(unix.SIGTERM))
+	if code, stderr := s.exit(s.running); code != 0 || stderr != "" {
+		t.Errorf("exit code %d, %q", code, stderr)
+	}
+	if _, err := os.Stat(s.path("socket")); !os.IsNotExist(err) {
+		t.Errorf("the socket is left: %v", err)
+	}
+	s.wantDrop(attacker)
+}

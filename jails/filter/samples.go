@@ -1,0 +1,83 @@
+package filter
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"xdpban/internal/yamldoc"
+)
+
+// A Sample is a line and what a filter must find in it.
+type Sample struct {
+	Line  string                   `yaml:"line,required"`
+	Host  string                   `yaml:"host,required"` // who comes out, or none
+	Rule  string                   `yaml:"rule"`          // the rule that matches; "": whichever
+	Time  yamldoc.Value[time.Time] `yaml:"time"`          // when, in RFC 3339; dates without zone are UTC
+	Trust Trust                    `yaml:"trust"`         // the rule's; must be said where it is untrusted
+}
+
+// noHost is the Host of a sample that nobody may come out of.
+const noHost = "none"
+
+// A SampleError is a sample that does not come out as it says.
+type SampleError struct {
+	File string
+	Line int
+	Text string // the sample's line
+	Msg  string
+}
+
+// Error is "FILE:LINE: sample: MSG".
+func (e SampleError) Error() string { return fmt.Sprintf("%s:%d: sample: %s", e.File, e.Line, e.Msg) }
+
+// Samples is how many samples f has.
+func (f *Filter) Samples() int { return len(f.samples) }
+
+// Check runs f's samples and returns those that fail.
+func (f *Filter) Check() []SampleError {
+	var failed []SampleError
+	for _, sample := range f.samples {
+		if msg := f.checkSample(sample.V); msg != "" {
+			failed = append(failed, SampleError{sample.File, sample.Line, sample.V.Line, msg})
+		}
+	}
+	return failed
+}
+
+// checkSample says what is wrong with what comes out of s; "": nothing.
+func (f *Filter) checkSample(s Sample) string {
+	now := time.Date(2026, time.December, 31, 0, 0, 0, 0, time.UTC)
+	if s.Time.Set {
+		now = s.Time.V.Add(time.Minute)
+	}
+	got := f.NewReader(time.UTC).Read([]byte(s.Line), now)
+	if got.Outcome != Matched {
+		if s.Host != noHost {
+			return fmt.Sprintf("host is %s, want %s", noHost, s.Host)
+		}
+		return ""
+	}
+	return f.rules[got.Rule].differs(s, got)
+}
+
+// differs says where got, found by r, is not what s says.
+func (r rule) differs(s Sample, got Result) string {
+	var wrong []string
+	differ := func(what, got, want string) {
+		if got != want {
+			wrong = append(wrong, fmt.Sprintf("%s is %q, want %q", what, got, want))
+		}
+	}
+	differ("host", got.ID, s.Host)
+	if s.Rule != "" {
+		differ("rule", r.Name, s.Rule)
+	}
+	if s.Trust != 0 || r.Trust == Untrusted {
+		differ("trust", r.Trust.String(), s.Trust.String())
+	}
+	if s.Time.Set {
+		differ("time", got.Time.UTC().Format(time.RFC3339Nano), s.Time.V.UTC().Format(time.RFC3339Nano))
+	}
+	return strings.Join(wrong, "; ")
+}

@@ -1,0 +1,122 @@
+package filter
+
+import (
+	"fmt"
+	"strings"
+
+	"xdpban/internal/yamldoc"
+)
+
+// Trust says how a rule's service knows the address that the rule finds.
+type Trust uint8
+
+// The zero Trust is none: a rule in a file must say its own.
+const (
+	Verified  Trust = iota + 1 // the address took part in a handshake or answered a challenge
+	Spoofable                  // the source of a packet that anybody could have sent
+	Untrusted                  // text that the attacker wrote
+)
+
+var trusts = [...]string{"", "verified", "spoofable", "untrusted"}
+
+// String is t as files write it.
+func (t Trust) String() string {
+	if int(t) < len(trusts) {
+		return trusts[t]
+	}
+	return fmt.Sprintf("Trust(%d)", uint8(t))
+}
+
+// MarshalText is String for encoders.
+func (t Trust) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
+
+// UnmarshalText reads what files write.
+func (t *Trust) UnmarshalText(text []byte) error {
+	for i, name := range trusts {
+		if i > 0 && name == string(text) {
+			*t = Trust(i)
+			return nil
+		}
+	}
+	return fmt.Errorf("want verified, spoofable or untrusted, got %.60q", text)
+}
+
+// A Spec is a filter as a file or a jail writes it.
+type Spec struct {
+	Description string                    `yaml:"description"`
+	Prefix      []yamldoc.Value[string]   `yaml:"prefix"`      // names of the daemon in syslog; none: any name
+	Failregex   []yamldoc.Value[RuleSpec] `yaml:"failregex"`   // tried in order, the first that matches counts
+	Ignoreregex []yamldoc.Value[string]   `yaml:"ignoreregex"` // a line that one of these matches too does not count
+	Longest     yamldoc.Value[int]        `yaml:"longest"`     // bytes; longer lines may have lost their end and match nothing; 0: no limit
+	Samples     []yamldoc.Value[Sample]   `yaml:"samples"`
+}
+
+// A RuleSpec is one failregex. In a jail it may be a plain regex: then it has no name of
+// its own and its trust is Spoofable, which bans, but not for longer than spoofed evidence may.
+type RuleSpec struct {
+	Regex yamldoc.Value[string] `yaml:"regex,scalar"`
+	Name  yamldoc.Value[string] `yaml:"name"`
+	Trust yamldoc.Value[Trust]  `yaml:"trust"`
+}
+
+// UnknownKey says more about keys of fail2ban's filters that a Spec does not have.
+func (Spec) UnknownKey(key string) (msg, hint string) {
+	switch key {
+	case "datepattern":
+		return "is not supported", "syslog and ISO 8601 dates are recognised without it"
+	case "maxlines":
+		return "is not supported", "a rule sees one line"
+	}
+	return "", ""
+}
+
+// Parse reads the filter file data, whose name goes into errors. Every rule must have a
+// name of its own and say its trust. The error is a yamldoc.Errors with all that is wrong;
+// whether the regexes compile is seen by New.
+func Parse(file string, data []byte) (*Spec, error) {
+	spec := &Spec{}
+	var errs yamldoc.Errors
+	if err := yamldoc.Decode(file, data, spec); err != nil {
+		found, ok := err.(yamldoc.Errors)
+		if !ok {
+			return nil, err
+		}
+		errs = found
+	} else if len(spec.Failregex) == 0 {
+		errs = append(errs, &yamldoc.Error{File: file, Key: "failregex", Msg: "has no rule"})
+	}
+	errs = append(errs, spec.checkRules()...)
+	if err := errs.Err(); err != nil {
+		return nil, err
+	}
+	return spec, nil
+}
+
+// checkRules finds rules that lack a name or a trust, and names given twice.
+func (s *Spec) checkRules() yamldoc.Errors {
+	var errs yamldoc.Errors
+	first := make(map[string]int)
+	for i, rule := range s.Failregex {
+		key := fmt.Sprintf("failregex[%d]", i+1)
+		fail := func(part, msg string) { errs = append(errs, rule.Error(key+part, msg, "")) }
+		if !rule.Set {
+			continue // an error already
+		}
+		name := rule.V.Name.V
+		switch {
+		case strings.TrimSpace(name) == "":
+			fail(".name", "is missing")
+		case first[name] > 0:
+			fail(".name", fmt.Sprintf("%q is the name of failregex[%d] too", name, first[name]))
+		default:
+			first[name] = i + 1
+		}
+		if rule.V.Trust.V == 0 {
+			fail(".trust", "is missing")
+		}
+		if rule.V.Regex.V == "" {
+			fail(".regex", "is missing")
+		}
+	}
+	return errs
+}

@@ -1,0 +1,40 @@
+package jails
+
+import (
+	"errors"
+	"path/filepath"
+	"strings"
+
+	"xdpban/internal/yamldoc"
+	"xdpban/jails/filter"
+)
+
+// FindFilter finds a filter as a jail of the configuration file config would (see Load),
+// or in the file that name is the path of. It says too where the filter is from. The error
+// is a yamldoc.Errors.
+func FindFilter(config, name string) (f *filter.Filter, from string, err error) {
+	if strings.Contains(name, "/") || strings.HasSuffix(name, ".yaml") {
+		if name, err = filepath.Abs(name); err != nil {
+			return nil, "", yamldoc.Errors{{File: name, Msg: err.Error()}}
+		}
+	}
+	p := place{}
+	if config != "" {
+		if p.dir, err = filepath.Abs(filepath.Dir(config)); err != nil {
+			return nil, "", yamldoc.Errors{{File: config, Msg: err.Error()}}
+		}
+		p.shown = filepath.Dir(config)
+	}
+	file, errs, err := newFilters(p).find(name)
+	var one *yamldoc.Error
+	if errors.As(err, &one) {
+		return nil, "", yamldoc.Errors{one}
+	}
+	if err != nil {
+		return nil, "", wrong(err)
+	}
+	if err := errs.Err(); err != nil {
+		return nil, "", err
+	}
+	return file.filter, file.path, nil
+}

@@ -1,0 +1,255 @@
+package jails
+
+import (
+	"context"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"xdpban/internal/ban"
+	"xdpban/jails/filter"
+	"xdpban/jails/source"
+)
+
+// Jails are the enabled jails of a configuration, at work. All of them share one follower:
+// a log is read once, however many jails it concerns.
+type Jails struct {
+	found    func(Found)
+	log      *slog.Logger
+	follower *source.Follower
+	now      func() time.Time
+
+	reloading sync.Mutex
+	current   atomic.Pointer[[]*jail] // of all configured jails; disabled ones see no lines
+}
+
+// Found is a source that has to be banned.
+type Found struct {
+	Addr     netip.Addr
+	Ban      ban.Ban
+	Failures int          // within findtime
+	Rule     string       // that the last of them matched
+	Trust    filter.Trust // of the least trusted of them
+}
+
+// New sets cfg's jails up and has their logs opened: lines written from now on count. found
+// is called by the goroutines that read the logs, several at a time, and holds them up.
+func New(cfg *Config, found func(Found), log *slog.Logger) (*Jails, error) {
+	return newJails(cfg, found, log, time.Now)
+}
+
+func newJails(cfg *Config, found func(Found), log *slog.Logger, now func() time.Time) (*Jails, error) {
+	j := &Jails{
+		found:    found,
+		log:      log,
+		now:      now,
+		follower: source.NewFollower(source.Options{MaxLine: cfg.MaxLine, Log: log}),
+	}
+	j.current.Store(new([]*jail))
+	return j, j.Reload(cfg)
+}
+
+// Run follows the logs until ctx ends; when it returns, found is not called any more. It
+// may be called once.
+func (j *Jails) Run(ctx context.Context) error { return j.follower.Run(ctx) }
+
+// Reload puts cfg in place of the running configuration, or leaves that as it is and says
+// why. Jails whose filter, logs and counting are the same keep their counts; MaxLine stays.
+func (j *Jails) Reload(cfg *Config) error {
+	j.reloading.Lock()
+	defer j.reloading.Unlock()
+	before := j.current.Load()
+	next := make([]*jail, 0, len(cfg.Jails))
+	var patterns []string
+	for _, config := range cfg.Jails {
+		made := newJail(config, cfg.IPv6Prefix)
+		for _, old := range *before {
+			if old.config.identity == config.identity {
+				made.state = old.state
+			}
+		}
+		next = append(next, made)
+		if config.Enabled {
+			patterns = append(patterns, config.Logpath...)
+		}
+	}
+	j.current.Store(&next)
+	if err := j.follower.Watch(patterns, j.open); err != nil {
+		j.current.Store(before)
+		return err
+	}
+	return nil
+}
+
+// open hands the lines of the log at path to the jails that follow it.
+func (j *Jails) open(path string) source.Handler {
+	patterns := j.follower.Patterns(path)
+	var readers []reader
+	for _, jail := range *j.current.Load() {
+		if jail.config.Enabled && jail.follows(patterns) {
+			readers = append(readers, reader{j, jail, jail.config.Filter.NewReader(time.Local)})
+		}
+	}
+	return func(line []byte, live bool) {
+		now := j.now()
+		for i := range readers {
+			readers[i].read(line, live, now)
+		}
+	}
+}
+
+// Forget drops the failures of all sources in prefix, in all jails.
+func (j *Jails) Forget(prefix netip.Prefix) {
+	for _, jail := range *j.current.Load() {
+		jail.counter.forget(prefix, jail.ipv6Prefix)
+	}
+}
+
+// A jail is a JailConfig at work. A reload makes a new one, which may take over the state.
+type jail struct {
+	config     JailConfig
+	ipv6Prefix int
+	ignore     ban.Set
+	rules      []filter.Rule
+	*state
+}
+
+// A state is what a jail has seen; the files that it follows share it.
+type state struct {
+	counter                                                          *counter
+	lines, matched, ignored, allowed, untrusted, names, stale, found atomic.Uint64
+	lastMatch                                                        atomic.Int64 // ns since 1970; 0: none
+}
+
+func newJail(config JailConfig, ipv6Prefix int) *jail {
+	made := &jail{
+		config:     config,
+		ipv6Prefix: ipv6Prefix,
+		rules:      config.Filter.Rules(),
+		state:      &state{counter: newCounter(config.Rules)},
+	}
+	for _, prefix := range config.IgnoreIP {
+		made.ignore.Add(prefix, "ignoreip")
+	}
+	return made
+}
+
+// follows reports whether a log that patterns reach concerns j.
+func (j *jail) follows(patterns []string) bool {
+	return slices.ContainsFunc(j.config.Logpath, func(p string) bool { return slices.Contains(patterns, p) })
+}
+
+// A reader reads one log for one jail.
+type reader struct {
+	all    *Jails
+	jail   *jail
+	filter *filter.Reader
+}
+
+func (r *reader) read(line []byte, live bool, now time.Time) {
+	j := r.jail
+	j.lines.Add(1)
+	result := r.filter.Read(line, now)
+	switch result.Outcome {
+	case filter.Ignored:
+		j.ignored.Add(1)
+	case filter.Matched:
+		j.matched.Add(1)
+		j.lastMatch.Store(now.UnixNano())
+		r.matched(result, live, now)
+	}
+}
+
+// matched counts the failure that a line tells of, unless it tells of nobody who may be banned.
+func (r *reader) matched(result filter.Result, live bool, now time.Time) {
+	j := r.jail
+	rule := j.rules[result.Rule]
+	at, counts := failedAt(result.Time, live, now, j.config.FindTime)
+	switch {
+	case !result.Addr.IsValid():
+		j.names.Add(1)
+		r.debug("not an address", result, rule)
+	case rule.Trust == filter.Untrusted && !j.config.AcceptUntrusted:
+		j.untrusted.Add(1)
+		r.debug("untrusted", result, rule)
+	case j.ignore.Contains(result.Addr):
+		j.allowed.Add(1)
+		r.debug("in ignoreip", result, rule)
+	case !counts:
+		j.stale.Add(1)
+	default:
+		r.count(result.Addr, rule, at, now)
+	}
+}
+
+// failedAt is when a failure happened that a line dates at; it counts unless it lies too far
+// back. A time that cannot be right is now: a live line was written just now, and none in
+// the future.
+func failedAt(at time.Time, live bool, now time.Time, findTime time.Duration) (time.Time, bool) {
+	age := now.Sub(at)
+	switch {
+	case age < -slack, live && age > slack:
+		return now, true
+	case live:
+		return at, true
+	}
+	return at, age <= findTime
+}
+
+func (r *reader) count(addr netip.Addr, rule filter.Rule, at, now time.Time) {
+	j := r.jail
+	prefix := j.prefix(addr)
+	failures, trust, enough := j.counter.add(prefix, at, now, rule.Trust)
+	if !enough {
+		return
+	}
+	j.found.Add(1)
+	r.all.found(Found{
+		Addr:     addr,
+		Ban:      j.ban(prefix, rule.Name, trust, now),
+		Failures: failures,
+		Rule:     rule.Name,
+		Trust:    trust,
+	})
+}
+
+// prefix is what is counted and banned for addr: not its neighbours, where one of them may
+// not be banned.
+func (j *jail) prefix(addr netip.Addr) netip.Prefix {
+	prefix := ban.Of(addr, j.ipv6Prefix)
+	if addr.Is6() && len(j.ignore.Within(prefix)) > 0 {
+		return ban.Single(addr)
+	}
+	return prefix
+}
+
+// ban is the ban that begins now because of failures, the last of them by the rule called reason.
+func (j *jail) ban(prefix netip.Prefix, reason string, trust filter.Trust, now time.Time) ban.Ban {
+	b := ban.Ban{
+		Prefix: prefix,
+		Jail:   j.config.Name,
+		Reason: reason,
+		Since:  now,
+		End:    now.Add(j.config.BanTime),
+		Quiet:  j.config.QuietTime,
+	}
+	longest := j.config.MaxBanTime
+	if trust != filter.Verified {
+		longest = j.config.SpoofedMax
+	}
+	if longest > 0 {
+		b.Limit = now.Add(longest)
+		b.End = now.Add(min(j.config.BanTime, longest))
+	}
+	return b
+}
+
+func (r *reader) debug(why string, result filter.Result, rule filter.Rule) {
+	if !r.all.log.Enabled(context.Background(), slog.LevelDebug) {
+		return // most days: spare the arguments
+	}
+	r.all.log.Debug("not counted", "jail", r.jail.config.Name, "rule", rule.Name, "id", result.ID, "why", why)
+}

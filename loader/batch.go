@@ -1,0 +1,73 @@
+package loader
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/cilium/ebpf"
+)
+
+// chunk is how many entries one call moves between kernel and user space.
+const chunk = 8192
+
+// each calls yield with every entry of m. Kernels that cannot read a kind of map in
+// batches are asked for one entry at a time.
+func each[K, V any](m *ebpf.Map, yield func(*K, *V)) error {
+	size := min(chunk, int(m.MaxEntries()))
+	keys, values := make([]K, size), make([]V, size)
+	var cursor ebpf.MapBatchCursor
+	for {
+		n, err := m.BatchLookup(&cursor, keys, values, nil)
+		if errors.Is(err, ebpf.ErrNotSupported) {
+			return eachSingle(m, yield)
+		}
+		for i := range n {
+			yield(&keys[i], &values[i])
+		}
+		if errors.Is(err, ebpf.ErrKeyNotExist) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("read %s: %w", m, err)
+		}
+	}
+}
+
+func eachSingle[K, V any](m *ebpf.Map, yield func(*K, *V)) error {
+	var key K
+	var value V
+	entries := m.Iterate()
+	for entries.Next(&key, &value) {
+		yield(&key, &value)
+	}
+	if err := entries.Err(); err != nil {
+		return fmt.Errorf("read %s: %w", m, err)
+	}
+	return nil
+}
+
+// put writes entries into m, in batches where the kernel can. An error means that some
+// were not written.
+func put[K, V any](m *ebpf.Map, keys []K, values []V) error {
+	for len(keys) > 0 {
+		n := min(chunk, len(keys))
+		_, err := m.BatchUpdate(keys[:n], values[:n], nil)
+		if errors.Is(err, ebpf.ErrNotSupported) {
+			return putSingle(m, keys, values)
+		}
+		if err != nil {
+			return err
+		}
+		keys, values = keys[n:], values[n:]
+	}
+	return nil
+}
+
+func putSingle[K, V any](m *ebpf.Map, keys []K, values []V) error {
+	for i := range keys {
+		if err := m.Put(&keys[i], &values[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,204 @@
+package loader
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+)
+
+// A clock is the one that the kernel program reads. Every kind tells nanoseconds of
+// CLOCK_MONOTONIC as the kernel counts them; a time namespace shows processes another
+// CLOCK_MONOTONIC, so it is read by running a program.
+type clock struct {
+	kind   xdpbanClock
+	scale  uint64        // ns a jiffy; 1 for clocks that count ns
+	offset uint64        // ns at jiffy 0, modulo 1<<64
+	reader *ebpf.Program // see clockProgram
+}
+
+// A moment is the same instant on the kernel program's clock and on the wall.
+type moment struct {
+	ns   uint64
+	wall time.Time
+}
+
+const (
+	tickSpan   = 30 * time.Millisecond  // between the ticks that are compared
+	tickSharp  = 100 * time.Microsecond // a tick seen later than that is no measure
+	tickWait   = time.Second            // for one tick; the slowest kernel has 100 a second
+	tickWrong  = 0.02                   // how far a tick may be from one that kernels have
+	clockBytes = 16
+)
+
+// tickRates are the values of CONFIG_HZ.
+var tickRates = []uint64{100, 250, 300, 1000}
+
+// newClock takes the cheapest clock that this kernel offers to XDP programs. A drop reads
+// it once: jiffies cost 2 ns, the coarse clock 18, the precise one 38.
+func newClock() (*clock, error) {
+	if c, err := newJiffies(); err == nil {
+		return c, nil
+	}
+	if c, err := newNanoseconds(xdpbanClockCLOCK_COARSE, asm.FnKtimeGetCoarseNs); err == nil {
+		return c, nil
+	}
+	return newNanoseconds(xdpbanClockCLOCK_KTIME, asm.FnKtimeGetNs)
+}
+
+func newNanoseconds(kind xdpbanClock, read asm.BuiltinFunc) (*clock, error) {
+	reader, err := clockProgram(read)
+	if err != nil {
+		return nil, err
+	}
+	return &clock{kind: kind, scale: 1, reader: reader}, nil
+}
+
+// newJiffies finds out how long a jiffy is and when they began, from two ticks.
+func newJiffies() (*clock, error) {
+	reader, err := clockProgram(asm.FnJiffies64)
+	if err != nil {
+		return nil, err
+	}
+	c := &clock{kind: xdpbanClockCLOCK_JIFFIES, reader: reader}
+	if err := c.calibrate(); err != nil {
+		reader.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+func (c *clock) calibrate() error {
+	first, begin, err := c.tick()
+	if err != nil {
+		return err
+	}
+	time.Sleep(tickSpan)
+	last, end, err := c.tick()
+	if err != nil {
+		return err
+	}
+	scale, err := nsPerJiffy(end-begin, last-first)
+	if err != nil {
+		return err
+	}
+	c.scale = scale
+	c.offset = end - last*scale
+	return nil
+}
+
+// nsPerJiffy is the length of a jiffy if there are that many in ns.
+func nsPerJiffy(ns, jiffies uint64) (uint64, error) {
+	if jiffies == 0 {
+		return 0, errors.New("measure jiffies: none went by")
+	}
+	measured := float64(ns) / float64(jiffies)
+	for _, rate := range tickRates {
+		exact := (uint64(time.Second) + rate/2) / rate // TICK_NSEC
+		if math.Abs(measured-float64(exact)) < tickWrong*float64(exact) {
+			return exact, nil
+		}
+	}
+	return 0, fmt.Errorf("measure jiffies: %.0f ns is no length that kernels have", measured)
+}
+
+// tick waits for the number of jiffies to change and says to which, and when in ns.
+func (c *clock) tick() (jiffies, ns uint64, err error) {
+	before, start, err := c.sample()
+	if err != nil {
+		return 0, 0, err
+	}
+	for last := start; last-start < uint64(tickWait); last = ns {
+		jiffies, ns, err = c.sample()
+		if err != nil {
+			return 0, 0, err
+		}
+		if jiffies != before && ns-last < uint64(tickSharp) {
+			return jiffies, ns, nil
+		}
+		before = jiffies
+	}
+	return 0, 0, errors.New("measure jiffies: no sharp tick in a second")
+}
+
+// sample reads the clock as it counts, and CLOCK_MONOTONIC right after it.
+func (c *clock) sample() (raw, ns uint64, err error) {
+	out := make([]byte, clockBytes)
+	if _, err := c.reader.Run(&ebpf.RunOptions{Data: make([]byte, clockBytes), DataOut: out, Repeat: 1}); err != nil {
+		return 0, 0, fmt.Errorf("read the kernel's clock: %w", err)
+	}
+	return binary.NativeEndian.Uint64(out), binary.NativeEndian.Uint64(out[8:]), nil
+}
+
+// now reads the clock as the kernel program does.
+func (c *clock) now() (moment, error) {
+	raw, _, err := c.sample()
+	if err != nil {
+		return moment{}, err
+	}
+	return moment{ns: raw*c.scale + c.offset, wall: time.Now()}, nil
+}
+
+// String names the clock.
+func (c *clock) String() string {
+	switch c.kind {
+	case xdpbanClockCLOCK_JIFFIES:
+		return fmt.Sprintf("jiffies of %v", time.Duration(c.scale))
+	case xdpbanClockCLOCK_COARSE:
+		return "coarse"
+	}
+	return "precise"
+}
+
+func (c *clock) close() error {
+	if c == nil {
+		return nil
+	}
+	return c.reader.Close()
+}
+
+// clockProgram writes what read returns and CLOCK_MONOTONIC into its packet.
+func clockProgram(read asm.BuiltinFunc) (*ebpf.Program, error) {
+	const data, dataEnd = 0, 4 // offsets in struct xdp_md
+	prog, err := ebpf.NewProgram(&ebpf.ProgramSpec{
+		Name: "xdpban_clock",
+		Type: ebpf.XDP,
+		Instructions: asm.Instructions{
+			asm.LoadMem(asm.R6, asm.R1, data, asm.Word),
+			asm.LoadMem(asm.R2, asm.R1, dataEnd, asm.Word),
+			asm.Mov.Imm(asm.R0, int32(Pass)),
+			asm.Mov.Reg(asm.R3, asm.R6),
+			asm.Add.Imm(asm.R3, clockBytes),
+			asm.JGT.Reg(asm.R3, asm.R2, "out"),
+			read.Call(),
+			asm.StoreMem(asm.R6, 0, asm.R0, asm.DWord),
+			asm.FnKtimeGetNs.Call(),
+			asm.StoreMem(asm.R6, 8, asm.R0, asm.DWord),
+			asm.Mov.Imm(asm.R0, int32(Pass)),
+			asm.Return().WithSymbol("out"),
+		},
+		License: "Dual MIT/GPL",
+	})
+	if err != nil {
+		return nil, fmt.Errorf("load the program that reads the kernel's clock: %w", err)
+	}
+	return prog, nil
+}
+
+// at is t on the kernel program's clock, as near as that can tell it.
+func (m moment) at(t time.Time) uint64 {
+	d := t.Sub(m.wall)
+	if d < 0 && uint64(-d) > m.ns {
+		return 0
+	}
+	return m.ns + uint64(d)
+}
+
+// time is ns on the wall, to the millisecond: more would differ from one reading to the next.
+func (m moment) time(ns uint64) time.Time {
+	return m.wall.Add(time.Duration(ns - m.ns)).Round(time.Millisecond)
+}

@@ -1,0 +1,250 @@
+// Package loader puts the kernel program on interfaces and bans into its maps.
+//
+// Everything in force lives in the kernel and is pinned below Settings.Pin: it goes on
+// without this process, and the next Loader adopts it. A Loader has one owner, who calls
+// it from one goroutine; calls that name interfaces look in the network namespace of the
+// calling thread.
+package loader
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/rlimit"
+
+	"xdpban/internal/ban"
+)
+
+//go:generate go tool bpf2go -target bpfel,bpfeb -cc clang -strip llvm-strip xdpban ../bpf/xdpban.c -- -mcpu=v3 -Wall -Wextra -Werror -idirafter /usr/include/x86_64-linux-gnu -idirafter /usr/include/aarch64-linux-gnu
+
+// Settings say where the kernel's part lives and how much it holds.
+type Settings struct {
+	Pin         string       // directory on a bpffs, made if need be
+	IPv6Prefix  int          // bits of an IPv6 address that count as one source, 1 to 128
+	MaxBans     uint32       // bans of single sources that logs lead to; as many by hand
+	MaxPrefixes uint32       // bans of prefixes
+	MaxAllowed  uint32       // prefixes on the allow list
+	Log         *slog.Logger // nil: nowhere
+}
+
+// A Loader owns the kernel program, its maps and its links.
+type Loader struct {
+	settings Settings
+	dir      string // of this layout, below settings.Pin
+	clock    *clock
+	maps     xdpbanMaps
+	prog     *ebpf.Program // what links run
+	dry      *ebpf.Program // the same, but it writes nothing
+	links    map[int]*attached
+	known    map[place]uint64 // every ban that should be in the maps, and the end we know of
+	ends     endHeap          // the same by end; may hold what known has no more
+	labels   labels
+	allowed  *ban.Set // the kernel's allow list, or more
+	contents xdpbanContents
+}
+
+// Open makes the maps and the program, or takes them over where an earlier Loader left
+// them: its bans go on, and its links run this program from now on. It attaches nothing
+// new. An error is os.ErrPermission where a privilege is missing, and says which.
+func Open(s Settings) (*Loader, error) {
+	if err := s.check(); err != nil {
+		return nil, err
+	}
+	if s.Log == nil {
+		s.Log = slog.New(slog.DiscardHandler)
+	}
+	l := &Loader{settings: s, links: make(map[int]*attached), known: make(map[place]uint64)}
+	if err := l.open(); err != nil {
+		l.Close()
+		return nil, explain(err)
+	}
+	return l, nil
+}
+
+// maxEntries bounds the maps: what is beyond takes more memory than hosts have.
+const maxEntries = 1 << 26
+
+func (s Settings) check() error {
+	if s.IPv6Prefix < 1 || s.IPv6Prefix > 128 {
+		return fmt.Errorf("open loader: ipv6_prefix is %d, not 1 to 128", s.IPv6Prefix)
+	}
+	for _, n := range []uint32{s.MaxBans, s.MaxPrefixes, s.MaxAllowed} {
+		if n < 1 || n > maxEntries {
+			return fmt.Errorf("open loader: the size of a map is %d, not 1 to %d", n, maxEntries)
+		}
+	}
+	return nil
+}
+
+func (l *Loader) open() error {
+	if err := rlimit.RemoveMemlock(); err != nil {
+		return fmt.Errorf("lift the memory lock limit: %w", err)
+	}
+	spec, err := loadXdpban()
+	if err != nil {
+		return fmt.Errorf("read the kernel program: %w", err)
+	}
+	if l.dir, err = layoutDir(l.settings.Pin, spec); err != nil {
+		return err
+	}
+	if l.clock, err = newClock(); err != nil {
+		return err
+	}
+	old, err := l.openMaps(spec)
+	if err != nil {
+		return err
+	}
+	defer old.Close()
+	if err := l.adoptAllowed(); err != nil {
+		return err
+	}
+	if err := l.adoptBans(); err != nil {
+		return err
+	}
+	if err := l.loadPrograms(spec); err != nil {
+		return err
+	}
+	if err := l.pinMaps(old); err != nil {
+		return err
+	}
+	if err := l.adoptLinks(); err != nil {
+		return err
+	}
+	return l.settle(old)
+}
+
+// loadPrograms loads the program and its dry copy on the maps.
+func (l *Loader) loadPrograms(spec *ebpf.CollectionSpec) error {
+	var err error
+	if l.prog, err = l.load(spec.Copy(), false); err != nil {
+		return err
+	}
+	l.dry, err = l.load(spec.Copy(), true)
+	return err
+}
+
+func (l *Loader) load(spec *ebpf.CollectionSpec, dry bool) (*ebpf.Program, error) {
+	for name, value := range map[string]any{
+		xdpbanVarClockKind:     l.clock.kind,
+		xdpbanVarNsPerJiffy:    l.clock.scale,
+		xdpbanVarJiffiesOffset: l.clock.offset,
+		xdpbanVarIpv6Mask:      maskOf(l.settings.IPv6Prefix),
+		xdpbanVarDry:           dry,
+	} {
+		if err := spec.Variables[name].Set(value); err != nil {
+			return nil, fmt.Errorf("set %s of the kernel program: %w", name, err)
+		}
+	}
+	maps := make(map[string]*ebpf.Map)
+	for name, m := range l.byName() {
+		spec.Maps[name].MaxEntries = (*m).MaxEntries()
+		maps[name] = *m
+	}
+	coll, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: maps})
+	if err != nil {
+		return nil, fmt.Errorf("load the kernel program: %w", err)
+	}
+	defer coll.Close()
+	return coll.DetachProgram(xdpbanProgXdpban), nil
+}
+
+// Close gives back what this process holds. Everything in force stays so.
+func (l *Loader) Close() error {
+	errs := []error{l.clock.close(), l.prog.Close(), l.dry.Close()}
+	for _, m := range l.byName() {
+		errs = append(errs, (*m).Close())
+	}
+	for _, a := range l.links {
+		errs = append(errs, a.link.Close())
+	}
+	clear(l.links)
+	return errors.Join(errs...)
+}
+
+// Clock names the clock by which the kernel program ends bans.
+func (l *Loader) Clock() string { return l.clock.String() }
+
+// A Verdict is what the kernel program does with a packet.
+type Verdict uint32
+
+// The verdicts that the kernel program knows.
+const (
+	Drop Verdict = 1 // XDP_DROP
+	Pass Verdict = 2 // XDP_PASS
+)
+
+// String is DROP or PASS.
+func (v Verdict) String() string {
+	switch v {
+	case Drop:
+		return "DROP"
+	case Pass:
+		return "PASS"
+	}
+	return fmt.Sprintf("XDP action %d", uint32(v))
+}
+
+// Test says what becomes of an Ethernet frame of 14 bytes or more. It runs the program in
+// the kernel on the maps in force, in a copy that counts nothing and prolongs no ban.
+func (l *Loader) Test(frame []byte) (Verdict, error) {
+	return run(l.dry, frame)
+}
+
+func run(prog *ebpf.Program, frame []byte) (Verdict, error) {
+	verdict, err := prog.Run(&ebpf.RunOptions{Data: frame, Repeat: 1})
+	if err != nil {
+		return 0, fmt.Errorf("run the kernel program: %w", err)
+	}
+	return Verdict(verdict), nil
+}
+
+// A Count is a number of packets and of their bytes.
+type Count struct{ Packets, Bytes uint64 }
+
+// Totals are what the kernel program did with packets of banned sources, on all
+// interfaces, since its maps were made.
+type Totals struct {
+	Dropped Count
+	Allowed Count // let through because the allow list holds the source
+}
+
+// Totals reads the counts of all CPUs.
+func (l *Loader) Totals() (Totals, error) {
+	var cpus []xdpbanCounts
+	if err := l.maps.Totals.Lookup(uint32(0), &cpus); err != nil {
+		return Totals{}, fmt.Errorf("read totals: %w", err)
+	}
+	var t Totals
+	for _, c := range cpus {
+		t.Dropped.Packets += c.Dropped.Packets
+		t.Dropped.Bytes += c.Dropped.Bytes
+		t.Allowed.Packets += c.Allowed.Packets
+		t.Allowed.Bytes += c.Allowed.Bytes
+	}
+	return t, nil
+}
+
+// maskOf has the first bits of an address set.
+func maskOf(bits int) [16]byte {
+	var mask [16]byte
+	for i := range mask {
+		mask[i] = 0xff
+	}
+	return netip.PrefixFrom(netip.AddrFrom16(mask), bits).Masked().Addr().As16()
+}
+
+// explain adds to a refused privilege which one is missing.
+func explain(err error) error {
+	if !errors.Is(err, os.ErrPermission) {
+		return err
+	}
+	missing := missingCapabilities()
+	if missing == "" {
+		return err
+	}
+	return fmt.Errorf("%w: this process lacks %s", err, missing)
+}

@@ -1,0 +1,247 @@
+package loader
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+)
+
+const (
+	errTooBig  = unix.E2BIG  // a full hash map
+	errNoSpace = unix.ENOSPC // a full trie
+)
+
+// byName lists the maps by their names in the kernel program.
+func (l *Loader) byName() map[string]**ebpf.Map {
+	m := &l.maps
+	return map[string]**ebpf.Map{
+		xdpbanMapAllow:   &m.Allow,
+		xdpbanMapBans:    &m.Bans,
+		xdpbanMapHeld:    &m.Held,
+		xdpbanMapLabels:  &m.Labels,
+		xdpbanMapNets:    &m.Nets,
+		xdpbanMapPending: &m.Pending,
+		xdpbanMapState:   &m.State,
+		xdpbanMapTotals:  &m.Totals,
+	}
+}
+
+// sizes of the maps that settings decide. The kernel evicts from bans as soon as it is
+// full, up to 128 at once and even when an entry is only written again: twice the room
+// keeps that from happening below MaxBans.
+func (s Settings) sizes() map[string]uint32 {
+	return map[string]uint32{
+		xdpbanMapAllow: 2 * s.MaxAllowed, // the next list comes before the last one goes
+		xdpbanMapBans:  2 * s.MaxBans,
+		xdpbanMapHeld:  s.MaxBans,
+		xdpbanMapNets:  s.MaxPrefixes,
+	}
+}
+
+// A predecessor is a pinned map whose bans go on in another one: it has not the wanted
+// size, or a Loader died while it put it in force.
+type predecessor struct {
+	name string
+	m    *ebpf.Map
+}
+
+// predecessors of the maps that are opened.
+type predecessors struct {
+	maps []predecessor
+	at   uint64 // when they were copied, in ns on the kernel program's clock
+}
+
+// Close gives the maps back.
+func (p *predecessors) Close() {
+	for _, old := range p.maps {
+		old.m.Close()
+	}
+}
+
+// next is the suffix of the pin of a map that is being put in force.
+const next = "-new"
+
+// openMaps takes the pinned maps and makes those that are missing. Those whose size is
+// not the wanted one are copied; nothing pinned changes yet.
+func (l *Loader) openMaps(spec *ebpf.CollectionSpec) (*predecessors, error) {
+	now, err := l.clock.now()
+	if err != nil {
+		return nil, err
+	}
+	old := &predecessors{at: now.ns}
+	sizes := l.settings.sizes()
+	for name, target := range l.byName() {
+		mapSpec := spec.Maps[name]
+		if size, ok := sizes[name]; ok {
+			mapSpec.MaxEntries = size
+		}
+		if err := l.openMap(mapSpec, target, old); err != nil {
+			old.Close()
+			return nil, err
+		}
+	}
+	return old, nil
+}
+
+func (l *Loader) openMap(spec *ebpf.MapSpec, target **ebpf.Map, old *predecessors) error {
+	pinned, err := openPinned(spec, l.pin(spec.Name))
+	if err != nil {
+		return err
+	}
+	unfinished, err := openPinned(spec, l.pin(spec.Name+next))
+	if err != nil {
+		pinned.Close()
+		return err
+	}
+	if pinned != nil && pinned.MaxEntries() == spec.MaxEntries {
+		*target, pinned = pinned, nil
+	} else if *target, err = ebpf.NewMap(spec); err != nil {
+		err = fmt.Errorf("make map %s: %w", spec.Name, err)
+	}
+	for _, m := range []*ebpf.Map{pinned, unfinished} {
+		if m == nil {
+			continue
+		}
+		old.maps = append(old.maps, predecessor{spec.Name, m})
+		if err == nil {
+			err = copyMap(spec.Name, *target, m, 0)
+		}
+	}
+	return err
+}
+
+// openPinned opens the map at path, nil if there is none.
+func openPinned(spec *ebpf.MapSpec, path string) (*ebpf.Map, error) {
+	m, err := ebpf.LoadPinnedMap(path, nil)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open pinned map %s: %w", path, err)
+	}
+	if m.Type() != spec.Type || m.KeySize() != spec.KeySize || m.ValueSize() != spec.ValueSize {
+		m.Close()
+		return nil, fmt.Errorf("adopt %s: the map there was made by another build; `xdpban detach` removes it", path)
+	}
+	return m, nil
+}
+
+// copyMap puts into to what of from is not there or ends later there; of bans only those
+// that were seen since then, in ns.
+func copyMap(name string, to, from *ebpf.Map, since uint64) error {
+	var err error
+	switch name {
+	case xdpbanMapAllow:
+		err = copyEntries(to, from, func(*xdpbanPrefix, *uint32) bool { return true })
+	case xdpbanMapNets:
+		err = copyEntries(to, from, later[xdpbanPrefix](to, since))
+	case xdpbanMapBans, xdpbanMapHeld:
+		err = copyEntries(to, from, later[[16]byte](to, since))
+	}
+	if isFull(err) {
+		return fmt.Errorf("shrink map %s from %d to %d entries: more are in force", name, from.MaxEntries(), to.MaxEntries())
+	}
+	return err
+}
+
+// later picks bans that were seen since then and end later than in to.
+func later[K any](to *ebpf.Map, since uint64) func(*K, *xdpbanBan) bool {
+	return func(key *K, v *xdpbanBan) bool {
+		var there xdpbanBan
+		if v.Seen < since {
+			return false
+		}
+		// A trie may answer with a wider prefix.
+		return to.Lookup(key, &there) != nil || there.Bits != v.Bits || there.End <= v.End
+	}
+}
+
+func copyEntries[K, V any](to, from *ebpf.Map, wanted func(*K, *V) bool) error {
+	var keys []K
+	var values []V
+	err := each(from, func(key *K, value *V) {
+		if wanted(key, value) {
+			keys = append(keys, *key)
+			values = append(values, *value)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	if to.Type() == ebpf.LRUHash && len(keys) > int(to.MaxEntries()/2) {
+		return errNoSpace
+	}
+	return put(to, keys, values)
+}
+
+// pinMaps pins the new maps. One that replaces another stays beside it until links use it:
+// whoever dies in between leaves both, and the next Loader takes what is later from each.
+func (l *Loader) pinMaps(old *predecessors) error {
+	for name, m := range l.byName() {
+		if (*m).IsPinned() {
+			continue
+		}
+		path := l.pin(name)
+		if old.have(name) {
+			path += next
+		}
+		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("remove %s: %w", path, err)
+		}
+		if err := (*m).Pin(path); err != nil {
+			return fmt.Errorf("pin %s: %w", path, err)
+		}
+	}
+	return nil
+}
+
+func (p *predecessors) have(name string) bool {
+	return slices.ContainsFunc(p.maps, func(old predecessor) bool { return old.name == name })
+}
+
+// settle ends the replacement of maps, now that no link uses the old ones: bans that
+// packets moved since the copy are copied again, and sources under keys of another
+// ipv6_prefix go.
+func (l *Loader) settle(old *predecessors) error {
+	for _, from := range old.maps {
+		if from.name == xdpbanMapAllow {
+			continue
+		}
+		if err := copyMap(from.name, *l.byName()[from.name], from.m, old.at); err != nil {
+			return err
+		}
+	}
+	for _, from := range old.maps {
+		if err := l.replacePin(from.name); err != nil {
+			return err
+		}
+	}
+	return l.dropForeignKeys()
+}
+
+// replacePin leaves the map in force as the only one pinned under name.
+func (l *Loader) replacePin(name string) error {
+	m := *l.byName()[name]
+	first, path := l.pin(name+next), l.pin(name)
+	pinned, err := openPinned(&ebpf.MapSpec{Type: m.Type(), KeySize: m.KeySize(), ValueSize: m.ValueSize()}, path)
+	if err != nil {
+		return err
+	}
+	defer pinned.Close()
+	if pinned != nil && pinned.MaxEntries() == m.MaxEntries() {
+		err = os.Remove(first)
+	} else {
+		err = os.Rename(first, path)
+	}
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("replace pin %s: %w", path, err)
+	}
+	return nil
+}
+
+func (l *Loader) pin(name string) string { return filepath.Join(l.dir, name) }

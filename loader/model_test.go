@@ -1,0 +1,209 @@
+package loader
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"xdpban/internal/ban"
+)
+
+// A model decides as the kernel program should, written for clearness alone.
+type model struct {
+	bans  []ban.Ban
+	allow *ban.Set
+}
+
+// source is where the frame comes from; not valid where the program would not know.
+func source(frame []byte) netip.Addr {
+	if len(frame) < 14 {
+		return netip.Addr{}
+	}
+	kind, rest := binary.BigEndian.Uint16(frame[12:]), frame[14:]
+	for range 2 {
+		if kind != typeVLAN && kind != typeQinQ {
+			break
+		}
+		if len(rest) < 4 {
+			return netip.Addr{}
+		}
+		kind, rest = binary.BigEndian.Uint16(rest[2:]), rest[4:]
+	}
+	switch {
+	case kind == typeIPv4 && len(rest) >= 20 && rest[0]>>4 == 4:
+		return netip.AddrFrom4([4]byte(rest[12:]))
+	case kind == typeIPv6 && len(rest) >= 40 && rest[0]>>4 == 6:
+		return netip.AddrFrom16([16]byte(rest[8:])).Unmap()
+	}
+	return netip.Addr{}
+}
+
+// ban finds the live ban that the program acts upon.
+func (m *model) ban(addr netip.Addr, now time.Time) (found ban.Ban, ok bool) {
+	for _, b := range m.bans {
+		if !b.Prefix.Contains(addr) || !b.Live(now) {
+			continue
+		}
+		single := b.Prefix == ban.Of(addr, 64)
+		if single {
+			return b, true
+		}
+		if !ok || b.Prefix.Bits() > found.Prefix.Bits() {
+			found, ok = b, true
+		}
+	}
+	return found, ok
+}
+
+func (m *model) verdict(frame []byte, now time.Time) (Verdict, ban.Ban) {
+	addr := source(frame)
+	if !addr.IsValid() {
+		return Pass, ban.Ban{}
+	}
+	b, ok := m.ban(addr, now)
+	if !ok || (!b.Forced && m.allow.Contains(addr)) {
+		return Pass, ban.Ban{}
+	}
+	return Drop, b
+}
+
+// Few addresses, near each other, so that packets meet bans.
+var (
+	someV4 = rapid.Custom(func(t *rapid.T) netip.Addr {
+		return netip.AddrFrom4([4]byte{198, 51, rapid.Byte().Draw(t, "c") & 3, rapid.Byte().Draw(t, "d") & 7})
+	})
+	someV6 = rapid.Custom(func(t *rapid.T) netip.Addr {
+		a := [16]byte{0x20, 1, 0xd, 0xb8}
+		a[7] = rapid.Byte().Draw(t, "subnet") & 3
+		a[15] = rapid.Byte().Draw(t, "host") & 3
+		return netip.AddrFrom16(a)
+	})
+	someAddr = rapid.OneOf(someV4, someV6)
+)
+
+func somePrefix(t *rapid.T) netip.Prefix {
+	addr := someAddr.Draw(t, "address")
+	widths := []int{0, 16, 22, 23, 24, 30, 31, 32}
+	if addr.Is6() {
+		widths = []int{0, 32, 48, 62, 63, 64, 65, 126, 128}
+	}
+	return netip.PrefixFrom(addr, rapid.SampledFrom(widths).Draw(t, "bits")).Masked()
+}
+
+func someBans(t *rapid.T, now time.Time) []ban.Ban {
+	seen := make(map[netip.Prefix]bool)
+	var bans []ban.Ban
+	for range rapid.IntRange(0, 12).Draw(t, "bans") {
+		b := ban.Ban{Prefix: somePrefix(t), Jail: "sshd", Since: now, Quiet: time.Hour}
+		if seen[b.Prefix] {
+			continue
+		}
+		seen[b.Prefix] = true
+		b.End = now.Add(rapid.SampledFrom([]time.Duration{-time.Hour, time.Minute, 2 * time.Hour}).Draw(t, "end"))
+		b.Hand = rapid.Bool().Draw(t, "hand")
+		b.Forced = rapid.Bool().Draw(t, "forced")
+		if rapid.Bool().Draw(t, "limited") {
+			b.Limit = now.Add(30 * time.Minute)
+		}
+		bans = append(bans, b)
+	}
+	return bans
+}
+
+func someFrame(t *rapid.T) []byte {
+	addr := someAddr.Draw(t, "source")
+	kind := uint16(typeIPv4)
+	if addr.Is6() {
+		kind = typeIPv6
+	}
+	types := rapid.SliceOfN(rapid.SampledFrom([]uint16{typeVLAN, typeQinQ}), 0, 3).Draw(t, "tags")
+	f := frame(addr.String(), append(types, kind)...)
+	if rapid.IntRange(0, 3).Draw(t, "cut") == 0 {
+		f = f[:rapid.IntRange(14, len(f)).Draw(t, "length")]
+	}
+	if rapid.IntRange(0, 7).Draw(t, "spoilt") == 0 {
+		f[rapid.IntRange(12, len(f)-1).Draw(t, "at")] = rapid.Byte().Draw(t, "byte")
+	}
+	return f
+}
+
+// The program and the model agree on random frames and random bans: on the verdict, and
+// on the end that the ban has afterwards.
+func TestProgramAgreesWithModel(t *testing.T) {
+	l := open(t)
+	rapid.Check(t, func(t *rapid.T) {
+		now := time.Now()
+		m := model{bans: someBans(t, now), allow: new(ban.Set)}
+		for range rapid.IntRange(0, 3).Draw(t, "allowed") {
+			m.allow.Add(somePrefix(t), "test")
+		}
+		var prefixes []netip.Prefix
+		for _, b := range m.bans {
+			prefixes = append(prefixes, b.Prefix)
+		}
+		earlier := new(ban.Set)
+		for range rapid.IntRange(0, 2).Draw(t, "allowed earlier") {
+			earlier.Add(somePrefix(t), "test")
+		}
+		defer func() { // also after a failure: the next try must not meet these bans
+			_, err := l.Unban(prefixes...)
+			check(t, err)
+		}()
+		check(t, l.Allow(earlier))
+		check(t, l.Ban(m.bans...))
+		check(t, l.Allow(m.allow))
+		for range 8 {
+			f := someFrame(t)
+			want, by := m.verdict(f, now)
+			got, err := run(l.prog, f)
+			check(t, err)
+			if got != want {
+				t.Fatalf("frame %x: got %v, want %v by %+v", f, got, want, by)
+			}
+			if got == Drop {
+				compareEnd(t, l, by, now)
+			}
+		}
+	})
+}
+
+func compareEnd(t *rapid.T, l *Loader, by ban.Ban, now time.Time) {
+	r, ok, err := l.Find(by.Prefix)
+	check(t, err)
+	want := by.Refreshed(now).End
+	if d := r.End.Sub(want); !ok || d < -time.Second || d > 2*time.Second {
+		t.Fatalf("the end of %s: got %v, want %v", by.Prefix, r.End, want)
+	}
+}
+
+func check(t *rapid.T, err error) {
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// FuzzPacket runs any bytes as a frame through the program and the model.
+func FuzzPacket(f *testing.F) {
+	l := open(f)
+	m := model{bans: []ban.Ban{hour("192.0.2.7/32"), hour("2001:db8:0:7::/64"), hour("198.51.100.0/24")}, allow: new(ban.Set)}
+	must(f, l.Ban(m.bans...))
+	for _, seed := range [][]byte{
+		from("192.0.2.7"), from("2001:db8:0:7::1"), from("198.51.100.1"), from("203.0.113.1"),
+		frame("192.0.2.7", typeVLAN, typeIPv4), frame("2001:db8:0:7::1", typeQinQ, typeVLAN, typeIPv6),
+		from("192.0.2.7")[:33], frame("192.0.2.7", typeARP), from("::ffff:192.0.2.7"),
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, frame []byte) {
+		if len(frame) < 14 || len(frame) > 1500 {
+			t.Skip("the kernel runs programs on frames of 14 bytes to a page")
+		}
+		want, by := m.verdict(frame, time.Now())
+		if got := verdict(t, l, frame); got != want {
+			t.Errorf("got %v, want %v by %+v", got, want, by)
+		}
+	})
+}

@@ -1,0 +1,388 @@
+package loader
+
+import (
+	"fmt"
+	"net/netip"
+	"runtime"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"xdpban/internal/ban"
+)
+
+func TestVerdictByFrame(t *testing.T) {
+	l := open(t)
+	must(t, l.Ban(hour("192.0.2.7/32"), hour("2001:db8:0:7::/64")))
+	version := from("192.0.2.7")
+	version[14] = 0x65
+	version6 := from("2001:db8:0:7::1")
+	version6[14] = 0x45
+	for _, test := range []struct {
+		name  string
+		frame []byte
+		want  Verdict
+	}{
+		{"IPv4", from("192.0.2.7"), Drop},
+		{"IPv4 of another", from("192.0.2.8"), Pass},
+		{"IPv6", from("2001:db8:0:7::1"), Drop},
+		{"IPv6, a neighbour in the prefix", from("2001:db8:0:7:ffff::"), Drop},
+		{"IPv6 of another prefix", from("2001:db8:0:8::1"), Pass},
+		{"VLAN, IPv4", frame("192.0.2.7", typeVLAN, typeIPv4), Drop},
+		{"VLAN, IPv4 of another", frame("192.0.2.8", typeVLAN, typeIPv4), Pass},
+		{"VLAN, IPv6", frame("2001:db8:0:7::1", typeVLAN, typeIPv6), Drop},
+		{"QinQ, IPv4", frame("192.0.2.7", typeQinQ, typeVLAN, typeIPv4), Drop},
+		{"QinQ, IPv6", frame("2001:db8:0:7::1", typeQinQ, typeVLAN, typeIPv6), Drop},
+		{"two VLAN tags", frame("192.0.2.7", typeVLAN, typeVLAN, typeIPv4), Drop},
+		{"three tags", frame("192.0.2.7", typeQinQ, typeVLAN, typeVLAN, typeIPv4), Pass},
+		{"a tag that the stack does not know", frame("192.0.2.7", typeQinQ1, typeIPv4), Pass},
+		{"ARP", frame("192.0.2.7", typeARP), Pass},
+		{"IPv4 under the type of IPv6", frame("192.0.2.7", typeIPv6), Pass},
+		{"IPv6 under the type of IPv4", frame("2001:db8:0:7::1", typeIPv4), Pass},
+		{"wrong version", version, Pass},
+		{"wrong version of IPv6", version6, Pass},
+		{"IPv4 mapped into IPv6", from("::ffff:192.0.2.7"), Drop},
+		{"another IPv4 mapped into IPv6", from("::ffff:192.0.2.8"), Pass},
+		{"IPv4 compatible, which is something else", from("::192.0.2.7"), Pass},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if got := verdict(t, l, test.frame); got != test.want {
+				t.Errorf("got %v, want %v", got, test.want)
+			}
+			if got, err := l.Test(test.frame); got != test.want || err != nil {
+				t.Errorf("Test: got %v, %v, want %v", got, err, test.want)
+			}
+		})
+	}
+}
+
+// A frame that ends before its source address has ended passes, wherever it was cut.
+func TestCutFramesPass(t *testing.T) {
+	l := open(t)
+	must(t, l.Ban(hour("192.0.2.7/32"), hour("2001:db8:0:7::/64")))
+	for _, test := range []struct {
+		name  string
+		frame []byte
+		whole int // bytes up to the end of the IP header
+	}{
+		{"IPv4", from("192.0.2.7"), 14 + 20},
+		{"IPv6", from("2001:db8:0:7::1"), 14 + 40},
+		{"VLAN", frame("192.0.2.7", typeVLAN, typeIPv4), 14 + 4 + 20},
+		{"QinQ", frame("2001:db8:0:7::1", typeQinQ, typeVLAN, typeIPv6), 14 + 8 + 40},
+	} {
+		for n := 14; n <= len(test.frame); n++ { // the kernel runs nothing on less than 14
+			want := Pass
+			if n >= test.whole {
+				want = Drop
+			}
+			if got := verdict(t, l, test.frame[:n]); got != want {
+				t.Errorf("%s cut to %d bytes: got %v, want %v", test.name, n, got, want)
+			}
+		}
+	}
+}
+
+func TestVerdictByBan(t *testing.T) {
+	now := time.Now()
+	with := func(prefix string, change func(*ban.Ban)) ban.Ban {
+		b := hour(prefix)
+		change(&b)
+		return b
+	}
+	ended := func(b *ban.Ban) { b.End = now.Add(-time.Second) }
+	hand := func(b *ban.Ban) { b.Hand = true }
+	forced := func(b *ban.Ban) { b.Forced = true }
+	for _, test := range []struct {
+		name   string
+		bans   []ban.Ban
+		allow  *ban.Set
+		source string
+		want   Verdict
+	}{
+		{"none", nil, allowed(), "192.0.2.7", Pass},
+		{"ended", []ban.Ban{with("192.0.2.7/32", ended)}, allowed(), "192.0.2.7", Pass},
+		{"by hand", []ban.Ban{with("192.0.2.7/32", hand)}, allowed(), "192.0.2.7", Drop},
+		{"by hand, ended", []ban.Ban{with("192.0.2.7/32", hand), with("192.0.2.7/32", ended)}, allowed(), "192.0.2.7", Drop},
+		{"allowed", []ban.Ban{hour("192.0.2.7/32")}, allowed("192.0.2.7/32"), "192.0.2.7", Pass},
+		{"allowed by prefix", []ban.Ban{hour("192.0.2.7/32")}, allowed("192.0.2.0/24"), "192.0.2.7", Pass},
+		{"another allowed", []ban.Ban{hour("192.0.2.7/32")}, allowed("192.0.2.8/32"), "192.0.2.7", Drop},
+		{"allowed IPv6 of a banned prefix", []ban.Ban{hour("2001:db8::/64")}, allowed("2001:db8::1/128"), "2001:db8::1", Pass},
+		{"its neighbour", []ban.Ban{hour("2001:db8::/64")}, allowed("2001:db8::1/128"), "2001:db8::2", Drop},
+		{"all of IPv6 allowed is not IPv4", []ban.Ban{hour("192.0.2.7/32")}, allowed("::/0"), "192.0.2.7", Drop},
+		{"forced", []ban.Ban{with("192.0.2.7/32", forced)}, allowed("192.0.2.7/32"), "192.0.2.7", Drop},
+		{"prefix", []ban.Ban{hour("198.51.100.0/24")}, allowed(), "198.51.100.9", Drop},
+		{"beside the prefix", []ban.Ban{hour("198.51.100.0/24")}, allowed(), "198.51.101.9", Pass},
+		{"everything", []ban.Ban{hour("0.0.0.0/0")}, allowed(), "203.0.113.1", Drop},
+		{"all of IPv4 is not IPv6", []ban.Ban{hour("0.0.0.0/0")}, allowed(), "2001:db8::1", Pass},
+		{"all of IPv6 is not IPv4", []ban.Ban{hour("::/0")}, allowed(), "203.0.113.1", Pass},
+		{"all of IPv6", []ban.Ban{hour("::/0")}, allowed(), "2001:db8::1", Drop},
+		{"all of IPv6 is not IPv4 in disguise", []ban.Ban{hour("::/0")}, allowed(), "::ffff:203.0.113.1", Pass},
+		{"single IPv6 address", []ban.Ban{hour("2001:db8::1/128")}, allowed(), "2001:db8::1", Drop},
+		{"its neighbour passes", []ban.Ban{hour("2001:db8::1/128")}, allowed(), "2001:db8::2", Pass},
+		{"prefix, allowed inside", []ban.Ban{hour("198.51.100.0/24")}, allowed("198.51.100.9/32"), "198.51.100.9", Pass},
+		{"ended in a live prefix", []ban.Ban{hour("198.51.100.0/24"), with("198.51.100.9/32", ended)}, allowed(), "198.51.100.9", Drop},
+		{"ended prefix in a live one", []ban.Ban{hour("198.51.0.0/16"), with("198.51.100.0/24", ended), with("198.51.100.0/25", ended)}, allowed(), "198.51.100.9", Drop},
+		{"ended prefixes", []ban.Ban{with("198.51.0.0/16", ended), with("0.0.0.0/0", ended)}, allowed(), "198.51.100.9", Pass},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			l := open(t)
+			must(t, l.Ban(test.bans...))
+			must(t, l.Allow(test.allow))
+			if got := verdict(t, l, from(test.source)); got != test.want {
+				t.Errorf("got %v, want %v", got, test.want)
+			}
+		})
+	}
+}
+
+// The longest chain of prefixes there can be: all have ended but the shortest.
+func TestEndedPrefixesHideNoLiveOne(t *testing.T) {
+	l := open(t)
+	source := netip.MustParseAddr("2001:db8:ffff:ffff:ffff:ffff:ffff:ffff")
+	bans := []ban.Ban{hour("::/0")}
+	for bits := 1; bits <= 128; bits++ {
+		b := hour("::/0")
+		b.Prefix = netip.PrefixFrom(source, bits).Masked()
+		b.End = time.Now().Add(-time.Second)
+		bans = append(bans, b)
+	}
+	must(t, l.Ban(bans...))
+	if got := verdict(t, l, from(source.String())); got != Drop {
+		t.Errorf("got %v, want %v", got, Drop)
+	}
+	n, err := l.Unban(netip.MustParsePrefix("::/0"))
+	if n != 1 || err != nil {
+		t.Fatalf("unban: %d, %v", n, err)
+	}
+	if got := verdict(t, l, from(source.String())); got != Pass {
+		t.Errorf("after unban: got %v, want %v", got, Pass)
+	}
+}
+
+func TestPacketMovesTheEnd(t *testing.T) {
+	const second = time.Second
+	for _, test := range []struct {
+		name              string
+		end, limit, quiet time.Duration // from now
+		want              time.Duration // the end after a packet
+		refreshes         uint32
+	}{
+		{"to quiet, and the second in which none moves it", 10 * second, 0, 60 * second, 61 * second, 1},
+		{"never back", 90 * second, 0, 60 * second, 90 * second, 0},
+		{"to the limit", 10 * second, 30 * second, 60 * second, 30 * second, 1},
+		{"not past a limit that it has reached", 30 * second, 30 * second, 60 * second, 30 * second, 0},
+		{"not at all without quiet", 10 * second, 0, 0, 10 * second, 0},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			l := open(t)
+			now := time.Now()
+			b := hour("192.0.2.7/32")
+			b.End, b.Quiet = now.Add(test.end), test.quiet
+			if test.limit != 0 {
+				b.Limit = now.Add(test.limit)
+			}
+			must(t, l.Ban(b))
+			for range 5 {
+				verdict(t, l, from("192.0.2.7"))
+			}
+			r, ok, err := l.Find(b.Prefix)
+			if !ok || err != nil {
+				t.Fatalf("find: %v, %v", ok, err)
+			}
+			near(t, "end", r.End, now.Add(test.want))
+			if r.Refreshes != test.refreshes || r.Packets != 5 || r.Bytes != 5*(14+20+payload) {
+				t.Errorf("got %+v, want %d refreshes, 5 packets", r.Tally, test.refreshes)
+			}
+			near(t, "seen", r.Seen, now)
+		})
+	}
+}
+
+// near allows for a tick of the kernel's slowest clock and for a busy machine.
+func near(tb testing.TB, what string, got, want time.Time) {
+	tb.Helper()
+	if d := got.Sub(want).Abs(); d > 500*time.Millisecond {
+		tb.Errorf("%s: got %v, want %v", what, got, want)
+	}
+}
+
+// The shared value stays as it is within a second, however many packets come.
+func TestEndMovesOnceASecond(t *testing.T) {
+	l := open(t)
+	b := hour("192.0.2.7/32")
+	b.Quiet = 2 * time.Hour
+	must(t, l.Ban(b))
+	verdict(t, l, from("192.0.2.7"))
+	place := placeOf(inBans, b.Prefix)
+	first, _, err := l.lookup(place)
+	must(t, err)
+	for range 1000 {
+		verdict(t, l, from("192.0.2.7"))
+	}
+	again, _, err := l.lookup(place)
+	must(t, err)
+	now, err := l.clock.now()
+	must(t, err)
+	if now.ns-first.Seen < uint64(time.Second) && again != first {
+		t.Errorf("within a second: got %+v, want %+v", again, first)
+	}
+	age(t, l, place, time.Second)
+	verdict(t, l, from("192.0.2.7"))
+	next, _, err := l.lookup(place)
+	must(t, err)
+	if next.Refreshed != 2 || next.End <= first.End-uint64(time.Second) {
+		t.Errorf("a second later: got %+v after %+v", next, first)
+	}
+}
+
+// age makes the ban at p as it would be d later.
+func age(tb testing.TB, l *Loader, p place, d time.Duration) {
+	tb.Helper()
+	v, ok, err := l.lookup(p)
+	if !ok || err != nil {
+		tb.Fatalf("look up %v: %v, %v", p, ok, err)
+	}
+	v.End -= uint64(d)
+	v.Seen -= uint64(d)
+	must(tb, l.mapOf(p.table).Put(p.addr, &v))
+}
+
+// Test is a look: it neither counts nor prolongs.
+func TestTestLeavesNoTrace(t *testing.T) {
+	l := open(t)
+	b := hour("192.0.2.7/32")
+	must(t, l.Ban(b, hour("192.0.2.8/32")))
+	must(t, l.Allow(allowed("192.0.2.8/32")))
+	before, _, err := l.lookup(placeOf(inBans, b.Prefix))
+	must(t, err)
+	for _, source := range []string{"192.0.2.7", "192.0.2.8"} {
+		_, err := l.Test(from(source))
+		must(t, err)
+	}
+	after, _, err := l.lookup(placeOf(inBans, b.Prefix))
+	must(t, err)
+	if before != after {
+		t.Errorf("the ban changed from %+v to %+v", before, after)
+	}
+	if totals, err := l.Totals(); totals != (Totals{}) || err != nil {
+		t.Errorf("totals: %+v, %v", totals, err)
+	}
+}
+
+// Counts are exact, also for bans that share a slot of the per-CPU counts.
+func TestCountsAreExact(t *testing.T) {
+	l := open(t)
+	stay(t)
+	slots := int(l.maps.Pending.MaxEntries())
+	want := make(map[string]uint64)
+	sources := []string{"192.0.2.1", "192.0.2.2", "2001:db8::1"}
+	for i, source := range sources {
+		l.contents.NextId = uint32(5 + i*slots) // all in one slot
+		b := hour("192.0.2.1/32")
+		b.Prefix = ban.Of(netip.MustParseAddr(source), 64)
+		must(t, l.Ban(b))
+	}
+	for round := range 7 {
+		for i := range sources {
+			source := sources[(i+round)%len(sources)] // each has its turn at the slot
+			for range (round+i)%4 + 1 {
+				verdict(t, l, from(source))
+				want[source]++
+			}
+		}
+		if round == 3 {
+			agePending(t, l, 2*time.Second)
+		}
+	}
+	var all Count
+	for _, source := range sources {
+		r, ok, err := l.Find(ban.Single(netip.MustParseAddr(source)))
+		if !ok || err != nil {
+			t.Fatalf("find %s: %v, %v", source, ok, err)
+		}
+		if r.Packets != want[source] || r.Bytes != want[source]*uint64(len(from(source))) {
+			t.Errorf("%s: got %+v, want %d packets", source, r.Tally, want[source])
+		}
+		all = Count{all.Packets + r.Packets, all.Bytes + r.Bytes}
+	}
+	if totals, err := l.Totals(); totals != (Totals{Dropped: all}) || err != nil {
+		t.Errorf("totals: got %+v, %v, want %+v", totals, err, all)
+	}
+}
+
+// What a CPU still holds for a ban that is gone goes to no other ban of the same source.
+func TestCountsOfAGoneBanAreForgotten(t *testing.T) {
+	l := open(t)
+	stay(t)
+	slots := l.maps.Pending.MaxEntries()
+	made := func(prefix string, id uint32) {
+		l.contents.NextId = id
+		must(t, l.Ban(hour(prefix)))
+	}
+	made("192.0.2.1/32", 5)
+	for range 3 {
+		verdict(t, l, from("192.0.2.1"))
+	}
+	_, err := l.Unban(netip.MustParsePrefix("192.0.2.1/32"))
+	must(t, err)
+	made("192.0.2.1/32", 6)
+	made("192.0.2.2/32", 5+slots)
+	agePending(t, l, 2*time.Second)
+	verdict(t, l, from("192.0.2.2"))
+	r, ok, err := l.Find(netip.MustParsePrefix("192.0.2.1/32"))
+	if !ok || err != nil || r.Tally != (ban.Tally{}) {
+		t.Errorf("got %+v, %v, %v", r.Tally, ok, err)
+	}
+}
+
+// stay keeps the test on one CPU.
+func stay(t *testing.T) {
+	t.Helper()
+	runtime.LockOSThread()
+	var before, one unix.CPUSet
+	must(t, unix.SchedGetaffinity(0, &before))
+	for cpu := range len(before) * 64 {
+		if before.IsSet(cpu) {
+			one.Set(cpu)
+			break
+		}
+	}
+	must(t, unix.SchedSetaffinity(0, &one))
+	t.Cleanup(func() {
+		must(t, unix.SchedSetaffinity(0, &before))
+		runtime.UnlockOSThread()
+	})
+}
+
+// agePending makes the counts of all CPUs as they would be d later.
+func agePending(tb testing.TB, l *Loader, d time.Duration) {
+	tb.Helper()
+	for slot := range l.maps.Pending.MaxEntries() {
+		var cpus []xdpbanSlot
+		must(tb, l.maps.Pending.Lookup(slot, &cpus))
+		for i := range cpus {
+			cpus[i].Folded -= min(cpus[i].Folded, uint64(d))
+		}
+		must(tb, l.maps.Pending.Put(slot, cpus))
+	}
+}
+
+func TestTotalsTellDroppedFromAllowed(t *testing.T) {
+	l := open(t)
+	must(t, l.Ban(hour("192.0.2.7/32"), hour("192.0.2.8/32")))
+	must(t, l.Allow(allowed("192.0.2.8/32")))
+	for _, source := range []string{"192.0.2.7", "192.0.2.7", "192.0.2.8", "192.0.2.9"} {
+		verdict(t, l, frame(source, typeVLAN, typeIPv4))
+	}
+	const bytes = 14 + 4 + 20 + payload
+	want := Totals{Dropped: Count{2, 2 * bytes}, Allowed: Count{1, bytes}}
+	if got, err := l.Totals(); got != want || err != nil {
+		t.Errorf("got %+v, %v, want %+v", got, err, want)
+	}
+}
+
+func ExampleVerdict() {
+	fmt.Println(Drop, Pass, Verdict(0))
+	// Output: DROP PASS XDP action 0
+}
