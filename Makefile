@@ -45,6 +45,7 @@ lint: ## format, vet, staticcheck, known vulnerabilities, kernel objects, arrows
 	go tool staticcheck ./...
 	.ci/vulnerabilities
 	.ci/generated
+	go mod download # the test lists packages where there is no network
 	go test -count=1 -run 'TestRooms' ./cmd/xdpban
 
 .PHONY: bench
