@@ -1,86 +1,90 @@
 package filter
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/netip"
+	"os"
 	"strings"
 	"testing"
 	"time"
+
+	"xdpban/internal/yamldoc"
 )
 
-// What daemons write around text of the client's, which %s stands for; the peer is 192.0.2.7.
-var quoting = map[string][]string{
-	"sshd": {
-		"Failed password for invalid user %s from 192.0.2.7 port 4242 ssh2",
-		"Failed none for invalid user %s from 192.0.2.7 port 4242 ssh2",
-		"Failed keyboard-interactive/pam for invalid user %s from 192.0.2.7 port 4242 ssh2",
-		"Failed publickey for invalid user %s from 192.0.2.7 port 4242 ssh2: RSA SHA256:YWJj",
-		"Failed publickey for bob from 192.0.2.7 port 4242 ssh2: RSA-CERT SHA256:YWJj ID %s (serial 7) CA RSA SHA256:ZGVm",
-		"Failed publickey for invalid user %[1]s from 192.0.2.7 port 4242 ssh2: RSA-CERT SHA256:YWJj ID %[1]s (serial 7) CA RSA SHA256:ZGVm",
-		"Failed hostbased for invalid user %[1]s from 192.0.2.7 port 4242 ssh2: RSA SHA256:YWJj, client user \"%[1]s\", client host \"%[1]s\"",
-		"Accepted password for %s from 192.0.2.7 port 4242 ssh2",
-		"Postponed keyboard-interactive for invalid user %s from 192.0.2.7 port 4242 ssh2 [preauth]",
-		"maximum authentication attempts exceeded for invalid user %s from 192.0.2.7 port 4242 ssh2 [preauth]",
-		"Invalid user %s from 192.0.2.7 port 4242",
-		"Illegal user %s from 192.0.2.7",
-		"input_userauth_request: invalid user %s [preauth]",
-		"error: PAM: Authentication failure for illegal user %s from 192.0.2.7",
-		"error: PAM: User not known to the underlying authentication module for illegal user %s from 192.0.2.7",
-		"User %s from 192.0.2.7 not allowed because not listed in AllowUsers",
-		"User %s from 192.0.2.7 not allowed because listed in DenyUsers",
-		"User %s from 192.0.2.7 not allowed because none of user's groups are listed in AllowGroups",
-		"User %[1]s not allowed because shell %[1]s does not exist",
-		"Connection closed by invalid user %s 192.0.2.7 port 4242 [preauth]",
-		"Disconnecting invalid user %s 192.0.2.7 port 4242: Too many authentication failures [preauth]",
-		"Received disconnect from 192.0.2.7 port 4242:11: %s [preauth]",
-		"Bad protocol version identification '%s' from 192.0.2.7 port 4242",
-		"error: kex_exchange_identification: client sent invalid protocol identifier \"%s\"",
-		"Unable to negotiate with 192.0.2.7 port 4242: no matching key exchange method found. Their offer: %s [preauth]",
-		"authentication failure; logname= uid=0 euid=0 tty=ssh ruser= rhost=192.0.2.7  user=%s",
-		"authentication failure; logname= uid=0 euid=0 tty=ssh ruser=%[1]s rhost=192.0.2.7  user=%[1]s",
-		"pam_unix(sshd:auth): authentication failure; logname= uid=0 euid=0 tty=ssh ruser= rhost=192.0.2.7  user=%s",
-		"refused connect from %s (192.0.2.7)",
-		"refused connect from %s@client.example.org (192.0.2.7)",
-		"Address 192.0.2.7 maps to %s, but this does not map back to the address - POSSIBLE BREAK-IN ATTEMPT!",
-		"reverse mapping checking getaddrinfo for %s [192.0.2.7] failed - POSSIBLE BREAK-IN ATTEMPT!",
-		"userauth_hostbased mismatch: client sends %s, but we resolve 192.0.2.7 to client.example.org",
-		"subsystem request for %s by user bob",
-	},
-	"asterisk": {
-		"NOTICE[12]: chan_sip.c:24331 in handle_request_register: Registration from '%s' failed for '192.0.2.7:5061' - No matching peer found",
-		"NOTICE[12][C-0000002a]: chan_sip.c:24331 in handle_request_register: Registration from '%s' failed for '192.0.2.7:5061' - Wrong password",
-		"NOTICE[12]: chan_sip.c:24331 in handle_request_register: Registration from '%s' failed for '[2001:db8::7]:5061' - Username/auth name mismatch",
-		"NOTICE[12] chan_sip.c: Registration from '%s' failed for '192.0.2.7' - Device does not match ACL",
-		"NOTICE[12]: chan_sip.c:24331 in handle_request_register: Registration from '%s' failed for '192.0.2.7:5061' - Not a local domain",
-		"NOTICE[12]: chan_sip.c:24331 in handle_request_register: Registration from '%s' failed for '192.0.2.7:5061' - Peer is not supposed to register",
-		"NOTICE[12]: chan_sip.c:24331 in handle_request_invite: Sending fake auth rejection for device %s",
-		"NOTICE[12]: chan_sip.c:24331 in handle_request_invite: Failed to authenticate device %s for INVITE, code = -1",
-		"NOTICE[12]: chan_sip.c:24331 in check_auth: Bad authentication received from '%s'",
-		"NOTICE[12]: chan_sip.c:24331 in check_auth: Correct auth, but based on stale nonce received from '%s'",
-		"NOTICE[12]: chan_sip.c:24331 in handle_request_invite: Call from '%[1]s' (192.0.2.7:5060) to extension '%[1]s' rejected because extension not found in context 'default'.",
-		"NOTICE[12]: chan_sip.c:24331 in handle_request_subscribe: Received SIP subscribe for peer without mailbox: %s",
-		"NOTICE[12]: chan_sip.c:24331 in handle_response_register: Outbound Registration: Expiry for %[1]s is 10 sec (Scheduling reregistration in 5 s) %[1]s",
-		"NOTICE[12]: manager.c:2312 in authenticate: 192.0.2.7 failed to authenticate as '%s'",
-		"NOTICE[12]: manager.c:2312 in authenticate: 192.0.2.7 tried to authenticate with nonexistent user '%s'",
-		"NOTICE[12]: chan_iax2.c:8012 in register_verify: No registration for peer '%s' (from 192.0.2.7)",
-		"NOTICE[12]: chan_iax2.c:8012 in register_verify: Host 192.0.2.7 failed MD5 authentication for '%[1]s' (0123 != %[1]s)",
-		"NOTICE[12]: chan_iax2.c:8012 in socket_process: Rejected connect attempt from 192.0.2.7, request '%[1]s@%[1]s' does not exist",
-		"WARNING[12]: chan_sip.c:24331 in parse_uri: %s",
-		"NOTICE[12][C-0000002a]: Ext. %[1]s:1 in @ default: %[1]s",
-	},
-	"kamailio": {
-		"WARNING: {1 %s x} pike [pike_funcs.c:135]: pike_check_ipaddr(): PIKE - BLOCKing ip 192.0.2.7, node=0x7f3c44987eb8",
-		"WARNING: {1 1 INVITE %s} pike [pike_funcs.c:135]: pike_check_ipaddr(): PIKE - BLOCKing ip 192.0.2.7, node=0x7f3c44987eb8",
-		"ALERT: {1 1 %[1]s x} <script>: ALERT: pike blocking %[1]s from %[1]s (IP:192.0.2.7:5060)",
-		"ALERT: {1 1 INVITE %[1]s} <script>: ALERT: pike blocking INVITE from sip:%[1]s@x (IP:192.0.2.7:5060)",
-		"ALERT: <script>: ALERT: pike blocking %[1]s from %[1]s (IP:192.0.2.7:5060)",
-		"ALERT: {1 1 INVITE %[1]s} <script>: ALERT: agent %[1]s",
-		"INFO: {1 %[1]s %[1]s} <script>: agent %[1]s of 192.0.2.7",
-		"ERROR: {1 1 INVITE %[1]s} <core> [core/parser/msg_parser.c:337]: parse_headers(): bad header field [%[1]s]",
-		"ERROR: {1 1 INVITE x} <core> [core/parser/parse_fline.c:271]: parse_first_line(): bad message: %s",
-		"ERROR: <core> [core/parser/parse_fline.c:271]: parse_first_line(): bad message: %s",
-		"WARNING: {1 1 INVITE %[1]s} pike [pike_funcs.c:315]: refresh_node(): PIKE - UNBLOCKing node %[1]s",
-	},
+// A quoting is what a daemon writes around text of the client's, which %s stands for, as
+// testdata/quoting/FILTER.yaml has it; the peer is 192.0.2.7 or 2001:db8::7.
+type quoting struct {
+	Tag     string   `yaml:"tag,required"` // of the daemon in syslog
+	Escapes escapes  `yaml:"escapes"`      // what the daemon does to the text; none: nothing
+	Cut     string   `yaml:"cut"`          // a line that ends in the text; none: no line's end matters
+	Lines   []string `yaml:"lines,required"`
+}
+
+// escapes says how a daemon writes what a client sent.
+type escapes string
+
+var escapers = map[escapes]func(string) string{
+	"":       func(text string) string { return text },
+	"word":   strings.NewReplacer(" ", "", "\t", "", "\r", "").Replace, // the protocol splits it at white space
+	"nginx":  hexEscaped,
+	"apache": func(text string) string { return inQuotes(strings.ReplaceAll(text, "\r", "\\r")) },
+	"json":   inJSON,
+}
+
+// UnmarshalText reads a key of escapers.
+func (e *escapes) UnmarshalText(text []byte) error {
+	if *e = escapes(text); escapers[*e] == nil {
+		return fmt.Errorf("want word, nginx, apache or json, got %q", text)
+	}
+	return nil
+}
+
+func hexEscaped(text string) string {
+	var b strings.Builder
+	for _, c := range []byte(text) {
+		if c < ' ' || c > '~' || c == '"' || c == '\\' {
+			fmt.Fprintf(&b, `\x%02X`, c)
+			continue
+		}
+		b.WriteByte(c)
+	}
+	return b.String()
+}
+
+func inQuotes(text string) string { return strings.NewReplacer(`"`, `\"`, `\`, `\\`).Replace(text) }
+
+func inJSON(text string) string {
+	quoted, _ := json.Marshal(text) // a string always can be
+	return string(quoted[1 : len(quoted)-1])
+}
+
+// quotingOf reads what the daemon of f writes. A filter without it is not known to be safe.
+func quotingOf(t *testing.T, f *Filter) quoting {
+	t.Helper()
+	path := "testdata/quoting/" + f.Name + ".yaml"
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatalf("%s: nobody says where its clients write: %v", f.Name, err)
+	}
+	var q quoting
+	if err := yamldoc.Decode(path, data, &q); err != nil {
+		t.Fatal(err)
+	}
+	return q
+}
+
+// line is one of all lines that the daemon can be made to write with texts.
+func (q quoting) line(texts []string, i int) string {
+	next := func(n int) int {
+		at := i % n
+		i /= n
+		return at
+	}
+	header := strings.ReplaceAll(headers[next(len(headers))], "TAG", q.Tag)
+	text := texts[next(len(texts))]
+	wrapped := fmt.Sprintf(wrappings[next(len(wrappings))], text)
+	return header + fmt.Sprintf(q.Lines[next(len(q.Lines))], escapers[q.Escapes](wrapped))
 }
 
 // Headers of the lines above, which TAG stands for.
@@ -96,10 +100,9 @@ var headers = []string{
 // victim is who must never come out.
 const victim = "203.0.113.9"
 
-// forgeries are what a client might write: all samples of all filters, whole and from each of their
-// words on, about victim, wrapped in what may make a parser lose its place.
-func forgeries(t testing.TB) []string {
-	t.Helper()
+// forgeries are what a client might write: all samples of filters, whole and from each of their
+// words on, about victim. wrappings are put around them.
+func forgeries(filters ...*Filter) []string {
 	about := strings.NewReplacer("192.0.2.7.example.org", victim, "192.0.2.7", victim, "::ffff:"+victim, victim,
 		"2001:db8:0:0:0:0:0:7", victim, "2001:db8::7", victim, "198.51.100.23", victim)
 	seen := make(map[string]bool)
@@ -110,7 +113,7 @@ func forgeries(t testing.TB) []string {
 			texts = append(texts, text)
 		}
 	}
-	for _, f := range shipped(t) {
+	for _, f := range filters {
 		for _, sample := range f.samples {
 			line := about.Replace(sample.V.Line)
 			for at := 0; at >= 0; {
@@ -126,51 +129,67 @@ func forgeries(t testing.TB) []string {
 	return texts
 }
 
-// wrappings are put around forgeries.
+// What may make a parser lose its place.
 var wrappings = []string{
 	"%s", "x%s", "x %s", "x' %s", "x\" %s", "x} %s", "x) %s", "x] %s", "x> %s", "\r%s", "\t%s\t", "\x1b[2K\r%s", "\\n%s", "#012%s",
 	"\u0085%s", "\u2028%s", "\xff%s\xfe", "message repeated 3 times: [ %s]", " %s ", "%[1]s %[1]s", "\x00%s",
 	"Nov  9 18:47:21 h sshd[1]: %s", "[2026-11-09 18:47:21] %s", "2026-11-09T18:47:21Z h kamailio[1]: %s",
 }
 
-// Every text in every place under every header makes tens of millions of lines. One in stride
-// is tried; it shares no factor with their numbers, so that each of these comes up.
-const stride = 211
+// Every text in every place under every header makes tens of millions of lines. So many are
+// tried of a filter's own texts, and of everybody's.
+const tried = 10_000
 
 func TestNoTextOfTheClientNamesAnother(t *testing.T) {
-	texts := forgeries(t)
-	for _, f := range shipped(t) {
-		if len(quoting[f.Name]) == 0 {
-			t.Errorf("%s: nobody says where its clients write", f.Name)
-			continue
-		}
-		r := f.NewReader(time.UTC)
-		all := len(quoting[f.Name]) * len(wrappings) * len(texts) * len(headers)
-		step := stride
-		if raced {
-			step *= 20
-		}
-		for i := 0; i < all; i += step {
-			line := forge(f.Name, texts, i)
-			if got, ok := banned(f, r, line); ok && got != peer4 && got != peer6 {
-				t.Fatalf("%v comes out of\n%q", got, line)
+	filters := shipped(t)
+	all := forgeries(filters...)
+	for _, f := range filters {
+		q, r := quotingOf(t, f), f.NewReader(time.UTC)
+		for _, texts := range [][]string{forgeries(f), all} {
+			lines := len(headers) * len(texts) * len(wrappings) * len(q.Lines)
+			step := stride(lines)
+			for i := 0; i < lines; i += step {
+				line := q.line(texts, i)
+				if got, ok := banned(f, r, line); ok && got != peer4 && got != peer6 {
+					t.Fatalf("%s: %v comes out of\n%q", f.Name, got, line)
+				}
 			}
 		}
 	}
 }
 
+// stride is the step that tries as many lines as are to be tried. It shares no factor with
+// their number, so that each text, wrapping and place comes up.
+func stride(lines int) int {
+	step := max(lines/tried, 1)
+	if raced {
+		step *= 20
+	}
+	for gcd(step, lines) != 1 {
+		step++
+	}
+	return step
+}
+
+func gcd(a, b int) int {
+	for b != 0 {
+		a, b = b, a%b
+	}
+	return a
+}
+
 // A line that was cut where the client wants shows that the texts are good enough to be believed.
 func TestForgeriesWorkWhereALineIsCut(t *testing.T) {
+	cut := 0
 	for _, f := range shipped(t) {
-		r := f.NewReader(time.UTC)
-		cut := map[string]string{
-			"sshd":     "Failed password for invalid user %s",
-			"asterisk": "NOTICE[12]: chan_sip.c:24331 in handle_request_register: Registration from '%s",
-			"kamailio": "ALERT: {1 1 INVITE %s",
-		}[f.Name]
+		q, r := quotingOf(t, f), f.NewReader(time.UTC)
+		if q.Cut == "" {
+			continue
+		}
+		cut++
 		found := 0
-		for _, text := range forgeries(t) {
-			if got, ok := banned(f, r, fmt.Sprintf(cut, "x"+text)); ok && got == netip.MustParseAddr(victim) {
+		for _, text := range forgeries(f) {
+			if got, ok := banned(f, r, fmt.Sprintf(q.Cut, escapers[q.Escapes]("x"+text))); ok && got == netip.MustParseAddr(victim) {
 				found++
 			}
 		}
@@ -178,22 +197,12 @@ func TestForgeriesWorkWhereALineIsCut(t *testing.T) {
 			t.Errorf("%s: no forgery works on a line that is cut", f.Name)
 		}
 	}
+	if cut < 3 {
+		t.Errorf("only %d filters say how their lines can be cut", cut)
+	}
 }
 
 var peer4, peer6 = netip.MustParseAddr("192.0.2.7"), netip.MustParseAddr("2001:db8::7")
-
-// forge is one of all lines that can be made of texts.
-func forge(daemon string, texts []string, i int) string {
-	next := func(n int) int {
-		at := i % n
-		i /= n
-		return at
-	}
-	header := strings.ReplaceAll(headers[next(len(headers))], "TAG", daemon)
-	text := texts[next(len(texts))]
-	wrapped := fmt.Sprintf(wrappings[next(len(wrappings))], text)
-	return header + fmt.Sprintf(quoting[daemon][next(len(quoting[daemon]))], wrapped)
-}
 
 // banned is whom f has banned for line without being told to believe what clients write.
 func banned(f *Filter, r *Reader, line string) (netip.Addr, bool) {
