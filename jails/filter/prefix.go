@@ -29,7 +29,7 @@ func prefixOf(daemons []yamldoc.Value[string]) (string, yamldoc.Errors) {
 	var errs yamldoc.Errors
 	var quoted []string
 	for i, daemon := range daemons {
-		if daemon.V == "" || strings.ContainsAny(daemon.V, " \t:()[]/") {
+		if daemon.V == "" || daemon.V[0] == '/' || strings.ContainsAny(daemon.V, " \t:()[]") {
 			errs = append(errs, daemon.Error(fmt.Sprintf("prefix[%d]", i+1),
 				fmt.Sprintf("%.60q is not the name of a daemon", daemon.V), ""))
 		}

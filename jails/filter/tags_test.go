@@ -118,7 +118,7 @@ func TestPrefixCoversSyslogHeaders(t *testing.T) {
 
 func TestPrefixNamesItsDaemons(t *testing.T) {
 	spec, err := Parse("f.yaml", []byte(`
-prefix: [daemon, my.daemon]
+prefix: [daemon, my.daemon, mail/smtpd]
 failregex: [{name: a, trust: verified, regex: '^<PREFIX>bad <HOST>$'}]
 `))
 	if err != nil {
@@ -129,12 +129,16 @@ failregex: [{name: a, trust: verified, regex: '^<PREFIX>bad <HOST>$'}]
 		t.Fatal(err)
 	}
 	for line, want := range map[string]Outcome{
-		"h daemon[7]: bad 192.0.2.7":    Matched,
-		"h my.daemon: bad 192.0.2.7":    Matched,
-		"h myxdaemon: bad 192.0.2.7":    Missed,
-		"h other[7]: bad 192.0.2.7":     Missed,
-		"h daemons[7]: bad 192.0.2.7":   Missed,
-		"h my-daemon[7]: bad 192.0.2.7": Missed,
+		"h daemon[7]: bad 192.0.2.7":      Matched,
+		"h my.daemon: bad 192.0.2.7":      Matched,
+		"h mail/smtpd[7]: bad 192.0.2.7":  Matched,
+		"h /x/mail/smtpd: bad 192.0.2.7":  Matched,
+		"h other/smtpd[7]: bad 192.0.2.7": Missed,
+		"h smtpd[7]: bad 192.0.2.7":       Missed,
+		"h myxdaemon: bad 192.0.2.7":      Missed,
+		"h other[7]: bad 192.0.2.7":       Missed,
+		"h daemons[7]: bad 192.0.2.7":     Missed,
+		"h my-daemon[7]: bad 192.0.2.7":   Missed,
 	} {
 		if got := f.NewReader(time.UTC).Read([]byte(line), noon); got.Outcome != want {
 			t.Errorf("%q: outcome %v, want %v", line, got.Outcome, want)
