@@ -1,6 +1,10 @@
 package filter
 
-import "slices"
+import (
+	"errors"
+	"slices"
+	"time"
+)
 
 // templates names the ways of writing dates that are recognised. A date stands at the start
 // of a line, behind a syslog priority (<34>, or <34>1 and a space) or an opening bracket;
@@ -13,6 +17,40 @@ var templates = [...]string{
 
 // Templates names the ways of writing dates; Result.Template is an index.
 func Templates() []string { return slices.Clone(templates[:]) }
+
+// Templates names the ways of writing dates that f knows; Result.Template is an index.
+func (f *Filter) Templates() []string { return Templates() }
+
+// dates are the ways of writing dates that a filter knows. They may be used by many readers
+// at once.
+type dates struct{}
+
+// newDates reads patterns as the key datepattern writes them; none: the dates that the
+// dialect knows without it.
+func newDates(patterns []string, dialect Dialect) (*dates, error) {
+	if len(patterns) > 0 || dialect != Native {
+		return nil, errors.New("is not supported yet: syslog and ISO 8601 dates are recognised without it")
+	}
+	return &dates{}, nil
+}
+
+// learner is what one file shows about its dates.
+func (d *dates) learner() *learner { return &learner{dates: d} }
+
+// A learner finds the dates of one file. It is not for concurrent use.
+type learner struct {
+	dates  *dates
+	prefer int // index of the template that was seen last
+}
+
+// locate finds the date of line, which is read at now, and learns from it.
+func (l *learner) locate(line []byte, now time.Time) place {
+	date := locate(line, l.prefer)
+	if date.template >= 0 {
+		l.prefer = date.template
+	}
+	return date
+}
 
 // scan reads the date in the way of a template. It is no table of functions because those
 // would put every cursor on the heap.

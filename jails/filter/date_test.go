@@ -146,8 +146,8 @@ func TestReaderLearnsTheTemplate(t *testing.T) {
 		{"Mon Nov  9 18:47:21 2026 h", 2, 2},
 	} {
 		got := r.Read([]byte(step.line), now)
-		if got.Template != step.template || r.template != step.prefers {
-			t.Errorf("%q: template %d, then %d first; want %d, %d", step.line, got.Template, r.template, step.template, step.prefers)
+		if got.Template != step.template || r.dates.prefer != step.prefers {
+			t.Errorf("%q: template %d, then %d first; want %d, %d", step.line, got.Template, r.dates.prefer, step.template, step.prefers)
 		}
 	}
 }

@@ -115,13 +115,13 @@ func (f *Filter) Rules() []Rule {
 
 // NewReader reads the lines of one file, whose dates are in loc where they name no zone.
 func (f *Filter) NewReader(loc *time.Location) *Reader {
-	return &Reader{filter: f, loc: loc}
+	return &Reader{filter: f, loc: loc, dates: (&dates{}).learner()}
 }
 
 // NewDatelessReader reads lines that carry no date, as the journal's without what it keeps
 // beside them: "HOST IDENT[PID]: MESSAGE". What looks like a date is part of the message.
 func (f *Filter) NewDatelessReader() *Reader {
-	return &Reader{filter: f, dateless: true}
+	return &Reader{filter: f}
 }
 
 // hostGroup is the group that holds who it was; <HOST> and <ADDR> make one.

@@ -28,11 +28,11 @@ type Result struct {
 // A Reader reads the lines of one file and learns how it writes dates. It is not for
 // concurrent use.
 type Reader struct {
-	filter   *Filter
-	loc      *time.Location
-	dateless bool
-	template int
-	rest     []byte // what is left of a line of which more is cut out than its beginning
+	filter *Filter
+	loc    *time.Location
+	dates  *learner // nil: lines carry no date
+	date   place    // of the line that was read last
+	rest   []byte   // what is left of a line of which more is cut out than its beginning
 }
 
 // Read looks at one line; now is when. A line whose date says an impossible day or hour
@@ -42,7 +42,8 @@ func (r *Reader) Read(line []byte, now time.Time) Result {
 	if f.longest > 0 && len(line) > f.longest {
 		return Result{Template: -1}
 	}
-	date := r.locate(line)
+	date := r.locate(line, now)
+	r.date = date
 	result := Result{Template: date.template}
 	rest := r.cut(line, date)
 	rule, from, to := f.first(rest)
@@ -61,15 +62,11 @@ func (r *Reader) Read(line []byte, now time.Time) Result {
 }
 
 // locate finds the date of line, and learns from it.
-func (r *Reader) locate(line []byte) place {
-	if r.dateless {
+func (r *Reader) locate(line []byte, now time.Time) place {
+	if r.dates == nil {
 		return undated
 	}
-	date := locate(line, r.template)
-	if date.template >= 0 {
-		r.template = date.template
-	}
-	return date
+	return r.dates.locate(line, now)
 }
 
 // Groups is what the named groups of a regex hold in line, which is the one that was read
@@ -80,7 +77,7 @@ func (r *Reader) Groups(line []byte, result Result) map[string]string {
 	if re.NumSubexp() == 1 {
 		return groups
 	}
-	found := re.FindSubmatch(r.cut(line, r.locate(line)))
+	found := re.FindSubmatch(r.cut(line, r.date))
 	for i, name := range re.SubexpNames() {
 		if name != "" && name != hostGroup && i < len(found) && found[i] != nil {
 			groups[name] = string(found[i])
