@@ -276,17 +276,38 @@ func TestFilterBesideTheConfigurationIsFoundFirst(t *testing.T) {
 	}
 }
 
+func TestAJailChoosesTheModeOfItsFilter(t *testing.T) {
+	config := mustLoad(t, write(t,
+		"xdpban.yaml", "jails:\n  a: { filter: two, logpath: /a }\n  b: { filter: 'two[mode=ddos]', logpath: /a, ignoreregex: noise }\n",
+		"filters/two.yaml", "failregex:\n  - { name: a, regex: '^a <HOST>$', trust: verified, modes: normal }\n  - { name: b, regex: '^b <HOST>$', trust: verified, modes: ddos }\n"))
+	for i, want := range []struct{ filter, rule string }{{"two", "a"}, {"two[mode=ddos]", "b"}} {
+		got := config.Jails[i].Filter
+		if rules := got.Rules(); got.String() != want.filter || len(rules) != 1 || rules[0].Name != want.rule {
+			t.Errorf("%v has %+v, want %+v", got, rules, want)
+		}
+	}
+	dumped, err := config.Dump()
+	if err != nil || !strings.Contains(string(dumped), "/filters/two.yaml[mode=ddos]\n") {
+		t.Errorf("%v\n%s", err, dumped)
+	}
+}
+
 func TestFindFilter(t *testing.T) {
-	const mine = "description: own\nfailregex: [{ name: mine, regex: '^<HOST>$', trust: verified }]\n"
-	config := write(t, "xdpban.yaml", "", "filters/mine.yaml", mine, "filters/bad.yaml", "failregex: [{ name: a, regex: '(', trust: verified }]\n")
+	const mine = "description: own\nfailregex:\n  - { name: mine, regex: '^<HOST>$', trust: verified }\n"
+	const moded = mine + "  - { name: b, regex: '^b <HOST>$', trust: verified, modes: [ddos] }\n"
+	config := write(t, "xdpban.yaml", "", "filters/mine.yaml", mine, "filters/moded.yaml", moded, "filters/bad.yaml", "failregex: [{ name: a, regex: '(', trust: verified }]\n")
 	dir := filepath.Dir(config)
 	tests := []struct{ config, name, from, err string }{
 		{config, "mine", dir + "/filters/mine.yaml", ""},
 		{config, "sshd", "sshd", ""},
 		{"", "sshd", "sshd", ""},
 		{"", dir + "/filters/mine.yaml", dir + "/filters/mine.yaml", ""},
-		{"", "mine", "", `there is no filter "mine" (there are asterisk, kamailio, sshd)`},
-		{config, "sshd[mode=ddos]", "", `filter "sshd" has no mode "ddos" (a filter has one set of rules: write its name alone)`},
+		{"", "mine", "", `there is no filter "mine" (there are asterisk, `},
+		{config, "moded[mode=ddos]", dir + "/filters/moded.yaml", ""},
+		{"", dir + `/filters/moded.yaml[mode="ddos"]`, dir + "/filters/moded.yaml", ""},
+		{config, "moded[mode=extra]", "", `filter "moded" has no mode "extra" (it has normal, ddos)`},
+		{config, "moded[ddos]", "", `"moded[ddos]" is no name of a filter (write sshd, or sshd[mode=ddos])`},
+		{config, "sshd[mode=ddos]", "", `filter "sshd" has no mode "ddos" (it has one set of rules: write its name alone)`},
 		{config, "bad", "", dir + "/filters/bad.yaml:1: failregex[1]: "},
 	}
 	for _, test := range tests {

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"gopkg.in/yaml.v3"
+
+	"xdpban/jails/filter"
 )
 
 // The dump types are the raw ones for writing: plain, complete, in the order of the
@@ -107,7 +109,6 @@ func (r Rules) dump(ignoreIP []netip.Prefix) dumpRules {
 func (j JailConfig) dump(inherited int) dumpJail {
 	d := dumpJail{
 		Enabled:     j.Enabled,
-		Filter:      j.FilterPath,
 		Ignoreregex: j.Ignoreregex,
 		Logpath:     j.Logpath,
 		Trust:       "refuse",
@@ -120,6 +121,7 @@ func (j JailConfig) dump(inherited int) dumpJail {
 		d.MaxBanTime = ""
 	}
 	if j.FilterPath != "" {
+		d.Filter = filter.WithMode(j.FilterPath, j.Filter.Mode)
 		return d
 	}
 	for _, rule := range j.Filter.Rules() {

@@ -28,8 +28,14 @@ type filters struct {
 
 // A filterFile is a filter as its file says, or nothing if the file is in error.
 type filterFile struct {
-	path   string // absolute; or the name of an embedded one
-	spec   *filter.Spec
+	path string // absolute; or the name of an embedded one
+	spec *filter.Spec
+	made map[string]*filter.Filter // by mode
+}
+
+// A namedFilter is a filterFile in the mode that was asked for.
+type namedFilter struct {
+	*filterFile
 	filter *filter.Filter
 }
 
@@ -51,16 +57,35 @@ func directory(dir, shown string) place { return place{fsys: os.DirFS(dir), dir:
 // filterName keeps names inside the directories of filters.
 var filterName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
 
-// find is the filter called name, or at the absolute path name. errs are those of its
-// file; they come with the first call alone, and file is nil with every one.
-func (f *filters) find(name string) (file *filterFile, errs yamldoc.Errors, err error) {
-	name, mode, moded := strings.Cut(name, "[")
-	if moded {
-		return nil, nil, &yamldoc.Error{
-			Msg:  fmt.Sprintf("filter %.60q has no mode %.60q", name, strings.TrimPrefix(strings.TrimSuffix(mode, "]"), "mode=")),
-			Hint: "a filter has one set of rules: write its name alone",
-		}
+// find is the filter that text names, by its name or an absolute path, and in a mode. errs are
+// those of its file; they come with the first call alone, and found is nil with every one.
+func (f *filters) find(text string) (found *namedFilter, errs yamldoc.Errors, err error) {
+	name, mode, err := filter.SplitMode(text)
+	if err != nil {
+		return nil, nil, err
 	}
+	file, errs, err := f.file(name)
+	if file == nil {
+		return nil, errs, err
+	}
+	if err := file.spec.NoMode(name, mode); err != nil {
+		return nil, nil, err
+	}
+	if file.made[mode] == nil {
+		made, err := filter.New(filterNamed(file.path), file.spec, mode)
+		if err != nil {
+			return nil, wrong(err), nil
+		}
+		file.made[mode] = made
+	}
+	return &namedFilter{file, file.made[mode]}, nil, nil
+}
+
+// filterNamed is the name of the filter in the file at path.
+func filterNamed(file string) string { return strings.TrimSuffix(path.Base(file), ".yaml") }
+
+// file is the filter file called name.
+func (f *filters) file(name string) (file *filterFile, errs yamldoc.Errors, err error) {
 	if file, ok := f.read[name]; ok {
 		return file, nil, nil
 	}
@@ -93,11 +118,16 @@ func (f *filters) open(p place, name, base string) (*filterFile, yamldoc.Errors,
 	if err != nil {
 		return nil, wrong(err), nil
 	}
-	made, err := filter.New(strings.TrimSuffix(base, ".yaml"), spec)
+	// Compiled once here, in whichever mode: that every regex is good is said once.
+	mode := filter.Normal
+	if modes := spec.Modes(); len(modes) > 0 {
+		mode = modes[0]
+	}
+	made, err := filter.New(filterNamed(base), spec, mode)
 	if err != nil {
 		return nil, wrong(err), nil
 	}
-	file := &filterFile{path: name, spec: spec, filter: made}
+	file := &filterFile{path: name, spec: spec, made: map[string]*filter.Filter{mode: made}}
 	if p.dir != "" {
 		file.path = filepath.Join(p.dir, base)
 	}

@@ -10,13 +10,16 @@ import (
 )
 
 // FindFilter finds a filter as a jail of the configuration file config would (see Load),
-// or in the file that name is the path of. It says too where the filter is from. The error
+// or in the file that name is the path of; behind either may stand a mode, as in
+// sshd[mode=ddos]. It says too where the filter is from. The error
 // is a yamldoc.Errors.
 func FindFilter(config, name string) (f *filter.Filter, from string, err error) {
-	if strings.Contains(name, "/") || strings.HasSuffix(name, ".yaml") {
-		if name, err = filepath.Abs(name); err != nil {
+	bare, mode, err := filter.SplitMode(name)
+	if err == nil && (strings.Contains(bare, "/") || strings.HasSuffix(bare, ".yaml")) {
+		if bare, err = filepath.Abs(bare); err != nil {
 			return nil, "", yamldoc.Errors{{File: name, Msg: err.Error()}}
 		}
+		name = filter.WithMode(bare, mode)
 	}
 	p := place{}
 	if config != "" {

@@ -317,7 +317,7 @@ func (f *finisher) namedFilter(j *JailConfig, r rawJail) *filter.Spec {
 	spec := *file.spec
 	// The jail's own come first: the numbers in errors are theirs.
 	spec.Ignoreregex = slices.Concat(r.Ignoreregex.V, spec.Ignoreregex)
-	j.Filter = f.compile(file.filter.Name, &spec)
+	j.Filter = f.compile(file.filter.Name, &spec, file.filter.Mode)
 	return &spec
 }
 
@@ -341,13 +341,17 @@ func (f *finisher) ownFilter(j *JailConfig, r rawJail) *filter.Spec {
 		if rule := &spec.Failregex[i]; !rule.Set && !rule.V.Regex.Set {
 			rule.V.Regex.V = "<HOST>" // an error already; the others are looked at all the same
 		}
+		if modes := spec.Failregex[i].V.Modes; len(modes) > 0 {
+			f.fail(modes[0].Error(item("failregex", i)+".modes", "is for filter files", "leave it out: the rules in a jail are all used"))
+			spec.Failregex[i].V.Modes = nil
+		}
 	}
-	j.Filter = f.compile(j.Name, spec)
+	j.Filter = f.compile(j.Name, spec, filter.Normal)
 	return spec
 }
 
-func (f *finisher) compile(name string, spec *filter.Spec) *filter.Filter {
-	made, err := filter.New(name, spec)
+func (f *finisher) compile(name string, spec *filter.Spec, mode string) *filter.Filter {
+	made, err := filter.New(name, spec, mode)
 	for _, e := range wrong(err) {
 		f.fail(e)
 	}

@@ -94,7 +94,7 @@ var fail2banKeys = map[string]struct{ msg, hint string }{
 	"port":          {"", "leave it out: a ban drops all packets of the address"},
 	"protocol":      {"", "leave it out: a ban drops all packets of the address"},
 	"usedns":        {"", "leave it out: names are never resolved, they are counted and do not ban"},
-	"mode":          {"", "a filter has one set of rules; copy its file and change it"},
+	"mode":          {"", "name it with the filter: filter: sshd[mode=ddos]"},
 	"ignoreself":    {"", "leave it out: the host's own addresses are never banned"},
 	"ignorecommand": {"", "list the addresses in ignoreip"},
 	"ignorecache":   {"", "leave it out"},

@@ -40,7 +40,7 @@ func (j *jail) status(files []source.FileStatus, now time.Time) JailStatus {
 	s := JailStatus{
 		Name:      j.config.Name,
 		Enabled:   j.config.Enabled,
-		Filter:    j.config.Filter.Name,
+		Filter:    j.config.Filter.String(),
 		Lines:     j.lines.Load(),
 		Matched:   j.matched.Load(),
 		Ignored:   j.ignored.Load(),

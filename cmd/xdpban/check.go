@@ -11,6 +11,7 @@ import (
 
 	"xdpban/internal/yamldoc"
 	"xdpban/jails"
+	"xdpban/jails/filter"
 )
 
 func checkVerb(p *program) *cobra.Command {
@@ -93,7 +94,7 @@ func examine(name string, config *jails.Config, err error) examination {
 	}
 	tried := make(map[string]bool)
 	for _, jail := range config.Jails {
-		report := jailReport{Name: jail.Name, Enabled: jail.Enabled, Filter: jail.FilterPath,
+		report := jailReport{Name: jail.Name, Enabled: jail.Enabled, Filter: filter.WithMode(jail.FilterPath, jail.Filter.Mode),
 			Rules: len(jail.Filter.Rules()), Samples: jail.Filter.Samples(), Logs: []logReport{}}
 		for _, path := range jail.Logpath {
 			files, _ := filepath.Glob(path) // Load has seen that the pattern is good

@@ -71,7 +71,7 @@ ignoreregex: ['of probe from']
 	if err != nil {
 		t.Fatal(err)
 	}
-	f, err := filter.New("test", spec)
+	f, err := filter.New("test", spec, filter.Normal)
 	if err != nil {
 		t.Fatal(err)
 	}

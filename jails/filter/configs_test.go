@@ -5,26 +5,36 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"xdpban/internal/yamldoc"
 )
 
-// shipped reads the filters that xdpban comes with.
+// shipped reads the filters that xdpban comes with, in each of their modes.
 func shipped(t testing.TB) []*Filter {
 	t.Helper()
 	paths, err := filepath.Glob("../../configs/filters/*.yaml")
 	if err != nil || len(paths) == 0 {
 		t.Fatalf("no filters: %v", err)
 	}
-	filters := make([]*Filter, len(paths))
-	for i, path := range paths {
-		filters[i] = load(t, path)
+	var filters []*Filter
+	for _, path := range paths {
+		for _, mode := range parse(t, path).Modes() {
+			filters = append(filters, load(t, path, mode))
+		}
 	}
 	return filters
 }
 
-func load(t testing.TB, path string) *Filter {
+// samples are those that f reads in its own mode.
+func (f *Filter) samples() []yamldoc.Value[Sample] {
+	return slices.DeleteFunc(slices.Clone(f.spec.Samples), func(s yamldoc.Value[Sample]) bool { return s.V.mode() != f.Mode })
+}
+
+func parse(t testing.TB, path string) *Spec {
 	t.Helper()
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -34,7 +44,12 @@ func load(t testing.TB, path string) *Filter {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f, err := New(strings.TrimSuffix(filepath.Base(path), ".yaml"), spec)
+	return spec
+}
+
+func load(t testing.TB, path, mode string) *Filter {
+	t.Helper()
+	f, err := New(strings.TrimSuffix(filepath.Base(path), ".yaml"), parse(t, path), mode)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,23 +64,27 @@ func TestShippedFiltersMeetTheirSamples(t *testing.T) {
 	}
 }
 
-// Each rule is shown by three samples or more, one of them of IPv6.
+// Each rule is shown by three samples or more, one of them of IPv6, in whichever mode.
 func TestShippedRulesHaveSamples(t *testing.T) {
+	type rule struct{ filter, name string }
+	hits, sixes := make(map[rule]int), make(map[rule]int)
 	for _, f := range shipped(t) {
-		hits, sixes := make([]int, len(f.rules)), make([]int, len(f.rules))
-		for _, sample := range f.samples {
+		for _, sample := range f.samples() {
 			got := f.NewReader(time.UTC).Read([]byte(sample.V.Line), noon)
 			if got.Outcome != Matched {
 				continue
 			}
-			hits[got.Rule]++
+			at := rule{f.Name, f.rules[got.Rule].Name}
+			hits[at]++
 			if got.Addr.Is6() {
-				sixes[got.Rule]++
+				sixes[at]++
 			}
 		}
-		for i, rule := range f.rules {
-			if hits[i] < 3 || sixes[i] == 0 {
-				t.Errorf("%s: %s: %d samples, %d of IPv6", f.Name, rule.Name, hits[i], sixes[i])
+	}
+	for _, f := range shipped(t) {
+		for _, r := range f.rules {
+			if at := (rule{f.Name, r.Name}); hits[at] < 3 || sixes[at] == 0 {
+				t.Errorf("%v: %s: %d samples, %d of IPv6", f, r.Name, hits[at], sixes[at])
 			}
 		}
 	}
@@ -77,7 +96,7 @@ var framed = netip.MustParsePrefix("203.0.113.0/24")
 func TestOnlyUntrustedRulesNameWhomTheAttackerNames(t *testing.T) {
 	quoted := 0
 	for _, f := range shipped(t) {
-		for _, sample := range f.samples {
+		for _, sample := range f.samples() {
 			line := sample.V.Line
 			if !strings.Contains(line, "203.0.113.") {
 				continue
@@ -98,7 +117,7 @@ var anIPv4 = regexp.MustCompile(`\d+\.\d+\.\d+\.\d+`)
 
 func TestSamplesHoldDocumentationAddressesOnly(t *testing.T) {
 	for _, f := range shipped(t) {
-		for _, sample := range f.samples {
+		for _, sample := range f.samples() {
 			for _, text := range anIPv4.FindAllString(sample.V.Line, -1) {
 				if !strings.HasPrefix(text, "192.0.2.") && !strings.HasPrefix(text, "198.51.100.") && !strings.HasPrefix(text, "203.0.113.") {
 					t.Errorf("%s:%d: %s", sample.File, sample.Line, text)

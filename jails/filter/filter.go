@@ -20,10 +20,11 @@ import (
 // A Filter is a Spec made ready. It may be used by many readers at once.
 type Filter struct {
 	Name    string
+	Mode    string
 	rules   []rule
 	ignore  []rule
 	longest int
-	samples []yamldoc.Value[Sample]
+	spec    *Spec
 }
 
 // A Rule is one failregex for people to look at.
@@ -34,12 +35,16 @@ type Rule struct {
 	Trust    Trust
 }
 
-// New expands the tags of spec's regexes and compiles them. The error is a yamldoc.Errors
-// with all that is wrong; a filter of which one regex does not compile does not exist. A rule
-// without trust is Spoofable, one without a name is called failregex-1, failregex-2 ...
-func New(name string, spec *Spec) (*Filter, error) {
-	f := &Filter{Name: name, longest: spec.Longest.V, samples: spec.Samples}
-	var errs yamldoc.Errors
+// New expands the tags of spec's regexes, compiles them, and keeps the rules of mode. The
+// error is a yamldoc.Errors with all that is wrong; a filter of which one regex does not compile
+// does not exist, whichever mode the regex is for. A rule without trust is Spoofable, one
+// without a name is called failregex-1, failregex-2 ...
+func New(name string, spec *Spec, mode string) (*Filter, error) {
+	f := &Filter{Name: name, Mode: mode, longest: spec.Longest.V, spec: spec}
+	errs := spec.notYet()
+	if err := spec.NoMode(name, mode); err != nil {
+		errs = append(errs, err)
+	}
 	if f.longest < 0 {
 		errs = append(errs, spec.Longest.Error("longest", "is less than 0", ""))
 	}
@@ -52,6 +57,25 @@ func New(name string, spec *Spec) (*Filter, error) {
 		return nil, err
 	}
 	return f, nil
+}
+
+// notYet refuses what is read and not done.
+func (s *Spec) notYet() yamldoc.Errors {
+	const msg = "is not supported yet"
+	var errs yamldoc.Errors
+	if s.Dialect.V != Native {
+		errs = append(errs, s.Dialect.Error("dialect", s.Dialect.V.String()+" "+msg, ""))
+	}
+	if s.Prefregex.Set {
+		errs = append(errs, s.Prefregex.Error("prefregex", msg, "put it in front of each failregex"))
+	}
+	if s.Maxlines.Set && s.Maxlines.V != 1 {
+		errs = append(errs, s.Maxlines.Error("maxlines", msg, "a rule sees one line"))
+	}
+	if len(s.Datepattern) > 0 {
+		errs = append(errs, s.Datepattern[0].Error("datepattern", msg, "syslog and ISO 8601 dates are recognised without it"))
+	}
+	return errs
 }
 
 func (f *Filter) addRules(specs []yamldoc.Value[RuleSpec], tags map[string]string) yamldoc.Errors {
@@ -69,7 +93,9 @@ func (f *Filter) addRules(specs []yamldoc.Value[RuleSpec], tags map[string]strin
 		if rule.Trust == 0 {
 			rule.Trust = Spoofable
 		}
-		f.rules = append(f.rules, rule)
+		if written.V.in(f.Mode) {
+			f.rules = append(f.rules, rule)
+		}
 	}
 	return errs
 }
@@ -101,7 +127,7 @@ func Inline(name string, regexes []string) (*Filter, error) {
 	for i, regex := range regexes {
 		spec.Failregex[i].V.Regex.V = regex
 	}
-	return New(name, spec)
+	return New(name, spec, Normal)
 }
 
 // Rules lists f's rules in the order in which they are tried; Result.Rule is an index.
@@ -124,14 +150,14 @@ func (f *Filter) NewDatelessReader() *Reader {
 	return &Reader{filter: f}
 }
 
-// hostGroup is the group that holds who it was; <HOST> and <ADDR> make one.
+// hostGroup is the group that holds who it was; <HOST>, <ADDR>, <IP4>, <IP6> and <SUBNET> make one.
 const hostGroup = "host"
 
 // namesHost refuses a regex that finds nobody, or more than one.
 func namesHost(re *regexp.Regexp) error {
 	hosts := 0
 	for _, name := range re.SubexpNames() {
-		if name == hostGroup {
+		if groupName(name) == hostGroup {
 			hosts++
 		}
 	}

@@ -114,7 +114,7 @@ func forgeries(filters ...*Filter) []string {
 		}
 	}
 	for _, f := range filters {
-		for _, sample := range f.samples {
+		for _, sample := range f.samples() {
 			line := about.Replace(sample.V.Line)
 			for at := 0; at >= 0; {
 				add(line[at:])

@@ -54,7 +54,7 @@ func TestMatchesHoldTheLiterals(t *testing.T) {
 			if len(rule.rarest) < len(" user ") {
 				t.Errorf("%s: %s: literals are %q", f.Name, rule.Name, rule.literals)
 			}
-			for _, sample := range f.samples {
+			for _, sample := range f.samples() {
 				if line := []byte(sample.V.Line); rule.re.Match(line) && !rule.mayMatch(line) {
 					t.Errorf("%s: %s: %q lacks one of %q", f.Name, rule.Name, line, rule.literals)
 				}

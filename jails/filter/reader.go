@@ -70,16 +70,20 @@ func (r *Reader) locate(line []byte, now time.Time) place {
 }
 
 // Groups is what the named groups of a regex hold in line, which is the one that was read
-// last and gave result. The group of <HOST> is not among them: it is Result.ID.
+// last and gave result. The group of <HOST> is not among them: it is Result.ID. Of several groups
+// with one name the first that took part is shown.
 func (r *Reader) Groups(line []byte, result Result) map[string]string {
 	groups := make(map[string]string)
-	re := r.filter.rules[result.Rule].re
-	if re.NumSubexp() == 1 {
+	rule := r.filter.rules[result.Rule]
+	if rule.re.NumSubexp() == 1 {
 		return groups
 	}
-	found := re.FindSubmatch(r.cut(line, r.date))
-	for i, name := range re.SubexpNames() {
-		if name != "" && name != hostGroup && i < len(found) && found[i] != nil {
+	found := rule.re.FindSubmatch(r.cut(line, r.date))
+	for i, name := range rule.groups {
+		if name == "" || name == hostGroup || i >= len(found) || found[i] == nil {
+			continue
+		}
+		if _, ok := groups[name]; !ok {
 			groups[name] = string(found[i])
 		}
 	}

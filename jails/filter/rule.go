@@ -13,6 +13,7 @@ import (
 type rule struct {
 	Rule
 	re       *regexp.Regexp
+	groups   []string // names, by index; one name may stand for several groups
 	host     int      // index of the group hostGroup; -1: none
 	literals [][]byte // every line that re matches holds them, one behind the other
 	rarest   []byte   // one of them
@@ -35,9 +36,14 @@ func compile(written string, tags map[string]string, accept func(*regexp.Regexp)
 		return rule{}, err
 	}
 	texts := literals(expanded)
+	groups := re.SubexpNames()
+	for i, name := range groups {
+		groups[i] = groupName(name)
+	}
 	return rule{
 		Rule:     Rule{Regex: written, Expanded: expanded},
 		re:       re,
+		groups:   groups,
 		host:     re.SubexpIndex(hostGroup),
 		literals: texts,
 		rarest:   longest(texts),

@@ -15,6 +15,7 @@ type Sample struct {
 	Rule  string                   `yaml:"rule"`          // the rule that matches; "": whichever
 	Time  yamldoc.Value[time.Time] `yaml:"time"`          // when, in RFC 3339; dates without zone are UTC
 	Trust Trust                    `yaml:"trust"`         // the rule's; must be said where it is untrusted
+	Mode  string                   `yaml:"mode"`          // in which the filter reads the line; "": Normal
 }
 
 // noHost is the Host of a sample that nobody may come out of.
@@ -31,18 +32,46 @@ type SampleError struct {
 // Error is "FILE:LINE: sample: MSG".
 func (e SampleError) Error() string { return fmt.Sprintf("%s:%d: sample: %s", e.File, e.Line, e.Msg) }
 
-// Samples is how many samples f has.
-func (f *Filter) Samples() int { return len(f.samples) }
+// mode is the mode in which s is read.
+func (s *Sample) mode() string {
+	if s.Mode == "" {
+		return Normal
+	}
+	return s.Mode
+}
 
-// Check runs f's samples and returns those that fail.
+// Samples is how many samples f's file has, whatever their mode.
+func (f *Filter) Samples() int { return len(f.spec.Samples) }
+
+// Check runs the samples of f's file, each in its own mode, and returns those that fail.
 func (f *Filter) Check() []SampleError {
 	var failed []SampleError
-	for _, sample := range f.samples {
-		if msg := f.checkSample(sample.V); msg != "" {
+	inMode := map[string]*Filter{f.Mode: f}
+	for _, sample := range f.spec.Samples {
+		msg := ""
+		if in, err := f.in(sample.V.mode(), inMode); err != nil {
+			msg = err.Error()
+		} else {
+			msg = in.checkSample(sample.V)
+		}
+		if msg != "" {
 			failed = append(failed, SampleError{sample.File, sample.Line, sample.V.Line, msg})
 		}
 	}
 	return failed
+}
+
+// in is f in another mode; made holds those that there are already.
+func (f *Filter) in(mode string, made map[string]*Filter) (*Filter, error) {
+	if in, ok := made[mode]; ok {
+		return in, nil
+	}
+	in, err := New(f.Name, f.spec, mode)
+	if err != nil {
+		return nil, err
+	}
+	made[mode] = in
+	return in, nil
 }
 
 // checkSample says what is wrong with what comes out of s; "": nothing.

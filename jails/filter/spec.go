@@ -2,6 +2,7 @@ package filter
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 
 	"xdpban/internal/yamldoc"
@@ -43,36 +44,32 @@ func (t *Trust) UnmarshalText(text []byte) error {
 
 // A Spec is a filter as a file or a jail writes it.
 type Spec struct {
-	Description string                    `yaml:"description"`
-	Prefix      []yamldoc.Value[string]   `yaml:"prefix"`      // names of the daemon in syslog; none: any name
-	Failregex   []yamldoc.Value[RuleSpec] `yaml:"failregex"`   // tried in order, the first that matches counts
-	Ignoreregex []yamldoc.Value[string]   `yaml:"ignoreregex"` // a line that one of these matches too does not count
-	Longest     yamldoc.Value[int]        `yaml:"longest"`     // bytes; longer lines may have lost their end and match nothing; 0: no limit
-	Samples     []yamldoc.Value[Sample]   `yaml:"samples"`
+	Description  string                    `yaml:"description"`
+	Dialect      yamldoc.Value[Dialect]    `yaml:"dialect"`
+	Prefix       []yamldoc.Value[string]   `yaml:"prefix"`       // names of the daemon in syslog; none: any name
+	Prefregex    yamldoc.Value[string]     `yaml:"prefregex"`    // tried before all others; they see its <F-CONTENT>
+	Failregex    []yamldoc.Value[RuleSpec] `yaml:"failregex"`    // tried in order, the first that matches counts
+	Ignoreregex  []yamldoc.Value[string]   `yaml:"ignoreregex"`  // a line that one of these matches too does not count
+	Maxlines     yamldoc.Value[int]        `yaml:"maxlines"`     // how many of the last lines a regex sees; 0: one
+	Datepattern  []yamldoc.Value[string]   `yaml:"datepattern"`  // how dates are written; none: in any known way
+	Journalmatch []yamldoc.Value[string]   `yaml:"journalmatch"` // what of the journal concerns the filter
+	Longest      yamldoc.Value[int]        `yaml:"longest"`      // bytes; longer lines may have lost their end and match nothing; 0: no limit
+	Samples      []yamldoc.Value[Sample]   `yaml:"samples"`
 }
 
-// A RuleSpec is one failregex. In a jail it may be a plain regex: then it has no name of
-// its own and its trust is Spoofable, which bans, but not for longer than spoofed evidence may.
+// A RuleSpec is one failregex. In a jail, and in the dialect Fail2ban, it may be a plain regex: then
+// it has no name of its own and its trust is Spoofable, which bans, but not for longer than
+// spoofed evidence may.
 type RuleSpec struct {
-	Regex yamldoc.Value[string] `yaml:"regex,scalar"`
-	Name  yamldoc.Value[string] `yaml:"name"`
-	Trust yamldoc.Value[Trust]  `yaml:"trust"`
-}
-
-// UnknownKey says more about keys of fail2ban's filters that a Spec does not have.
-func (Spec) UnknownKey(key string) (msg, hint string) {
-	switch key {
-	case "datepattern":
-		return "is not supported", "syslog and ISO 8601 dates are recognised without it"
-	case "maxlines":
-		return "is not supported", "a rule sees one line"
-	}
-	return "", ""
+	Regex yamldoc.Value[string]   `yaml:"regex,scalar"`
+	Name  yamldoc.Value[string]   `yaml:"name"`
+	Trust yamldoc.Value[Trust]    `yaml:"trust"`
+	Modes []yamldoc.Value[string] `yaml:"modes"` // in which the rule is used; none: in all
 }
 
 // Parse reads the filter file data, whose name goes into errors. Every rule must have a
-// name of its own and say its trust. The error is a yamldoc.Errors with all that is wrong;
-// whether the regexes compile is seen by New.
+// name of its own and say its trust, unless the dialect is Fail2ban. The error is a
+// yamldoc.Errors with all that is wrong; whether the regexes compile is seen by New.
 func Parse(file string, data []byte) (*Spec, error) {
 	spec := &Spec{}
 	var errs yamldoc.Errors
@@ -92,10 +89,14 @@ func Parse(file string, data []byte) (*Spec, error) {
 	return spec, nil
 }
 
+// modeName keeps the names of modes to what can stand in name[mode=x].
+var modeName = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
+
 // checkRules finds rules that lack a name or a trust, and names given twice.
 func (s *Spec) checkRules() yamldoc.Errors {
 	var errs yamldoc.Errors
 	first := make(map[string]int)
+	short := s.Dialect.V == Fail2ban
 	for i, rule := range s.Failregex {
 		key := fmt.Sprintf("failregex[%d]", i+1)
 		fail := func(part, msg string) { errs = append(errs, rule.Error(key+part, msg, "")) }
@@ -104,6 +105,7 @@ func (s *Spec) checkRules() yamldoc.Errors {
 		}
 		name := rule.V.Name.V
 		switch {
+		case name == "" && short:
 		case strings.TrimSpace(name) == "":
 			fail(".name", "is missing")
 		case first[name] > 0:
@@ -111,11 +113,16 @@ func (s *Spec) checkRules() yamldoc.Errors {
 		default:
 			first[name] = i + 1
 		}
-		if rule.V.Trust.V == 0 {
+		if rule.V.Trust.V == 0 && !short {
 			fail(".trust", "is missing")
 		}
 		if rule.V.Regex.V == "" {
 			fail(".regex", "is missing")
+		}
+		for _, mode := range rule.V.Modes {
+			if !modeName.MatchString(mode.V) {
+				fail(".modes", fmt.Sprintf("%.60q is no name of a mode", mode.V))
+			}
 		}
 	}
 	return errs

@@ -15,15 +15,13 @@ func TestParseTellsAllThatIsWrong(t *testing.T) {
   - { regex: '^c <HOST>$', name: c, trust: verified }
   - { regex: '^c <HOST>$', name: c, trust: untrusted }
   - { name: d, trust: verified }
-datepattern: x
-maxlines: 3
+dialect: perl
 `: `f.yaml:2: failregex[1].name: is missing
 f.yaml:2: failregex[1].trust: is missing
 f.yaml:3: failregex[2].trust: want verified, spoofable or untrusted, got "maybe"
 f.yaml:5: failregex[4].name: "c" is the name of failregex[3] too
 f.yaml:6: failregex[5].regex: is missing
-f.yaml:7: datepattern: is not supported (syslog and ISO 8601 dates are recognised without it)
-f.yaml:8: maxlines: is not supported (a rule sees one line)`,
+f.yaml:7: dialect: want xdpban or fail2ban, got "perl"`,
 		`failregex: [{ regex: x, name: a, trust: verified, color: red }]
 samples: [{ line: x }, { line: x, host: none, trust: none, time: noon }]
 `: `f.yaml:1: failregex[1].color: unknown key
@@ -60,8 +58,8 @@ f.yaml:2: longest: is less than 0
 f.yaml:5: failregex[2]: missing closing )
 f.yaml:8: failregex[3]: names nobody: put <HOST> or <ADDR> where the address stands
 f.yaml:10: ignoreregex[1]: missing closing ]: "["
-f.yaml:11: ignoreregex[2]: unknown tag <WHO> (known: <ADDR> <HOST> <PREFIX>; a < that begins no tag is written \<)`
-	if _, err := New("f", spec); err == nil || err.Error() != want {
+f.yaml:11: ignoreregex[2]: unknown tag <WHO> (known: <ADDR> <CIDR> <HOST> <IP4> <IP6> <PREFIX> <SUBNET> <F-NAME>...</F-NAME>; a < that begins no tag is written \<)`
+	if _, err := New("f", spec, Normal); err == nil || err.Error() != want {
 		t.Errorf("got\n%v\nwant\n%s", err, want)
 	}
 }
@@ -77,6 +75,13 @@ func TestPlainRegexesAreSpoofableAndNumbered(t *testing.T) {
 	}
 	if got := f.Rules(); !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}
+
+func TestPlainRegexesOfFail2banNeedNoNameAndNoTrust(t *testing.T) {
+	spec, err := Parse("f.yaml", []byte("dialect: fail2ban\nfailregex: ['^a <HOST>$', { regex: '^b <HOST>$', trust: verified }]\n"))
+	if err != nil || spec.Dialect.V != Fail2ban {
+		t.Errorf("%v: %+v", err, spec)
 	}
 }
 

@@ -1,6 +1,7 @@
 package filter
 
 import (
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -86,6 +87,43 @@ func TestPartOfAWordIsNoAddress(t *testing.T) {
 	}
 }
 
+func TestTagsOfOneFamilyAndOfPrefixes(t *testing.T) {
+	for _, c := range []struct{ regex, line, want string }{
+		{`^from <IP4>$`, "from 192.0.2.7", "192.0.2.7"},
+		{`^from <IP4>$`, "from [192.0.2.7]", "192.0.2.7"},
+		{`^from <IP4>$`, "from 2001:db8::7", "none"},
+		{`^from <IP6>$`, "from 2001:db8::7", "2001:db8::7"},
+		{`^from <IP6>$`, "from [2001:db8::7]", "2001:db8::7"},
+		{`^from <IP6>$`, "from 192.0.2.7", "none"},
+		{`^from <SUBNET>$`, "from 192.0.2.0/24", "192.0.2.0"},
+		{`^from <SUBNET>$`, "from 2001:db8::/32", "2001:db8::"},
+		{`^from <SUBNET>$`, "from 192.0.2.7", "192.0.2.7"},
+		{`^from <IP4>/<CIDR>$`, "from 192.0.2.0/24", "192.0.2.0"},
+	} {
+		if got := found(t, c.regex, c.line); got != c.want {
+			t.Errorf("%s in %q: got %s, want %s", c.regex, c.line, got, c.want)
+		}
+	}
+}
+
+func TestTagsCaptureWhatStandsBetweenThem(t *testing.T) {
+	f, err := Inline("f", []string{`^(?:for <F-USER>\S+</F-USER>|of <F-USER>\S+</F-USER> \(<F-ALT_USER>.*</F-ALT_USER>\)|by nobody) from <SUBNET>$`})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line, want := range map[string]map[string]string{
+		"for bob from 192.0.2.0/24":      {"user": "bob", "cidr": "24"},
+		"of ann (a b) from 192.0.2.7":    {"user": "ann", "alt_user": "a b"},
+		"of a\xff (\xfe) from 192.0.2.7": {"user": "a\xff", "alt_user": "\xfe"},
+		"by nobody from 192.0.2.7":       {},
+	} {
+		r := f.NewReader(time.UTC)
+		if got := r.Groups([]byte(line), r.Read([]byte(line), noon)); !maps.Equal(got, want) {
+			t.Errorf("%q: got %q, want %q", line, got, want)
+		}
+	}
+}
+
 func TestPrefixCoversSyslogHeaders(t *testing.T) {
 	for line, want := range map[string]string{
 		"Nov  9 10:00:00 h daemon[7]: bad 192.0.2.7":                                       "192.0.2.7",
@@ -124,7 +162,7 @@ failregex: [{name: a, trust: verified, regex: '^<PREFIX>bad <HOST>$'}]
 	if err != nil {
 		t.Fatal(err)
 	}
-	f, err := New("f", spec)
+	f, err := New("f", spec, Normal)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,17 +186,21 @@ failregex: [{name: a, trust: verified, regex: '^<PREFIX>bad <HOST>$'}]
 
 func TestBadRegexesAreAllTold(t *testing.T) {
 	_, err := Inline("f", []string{
-		`^ok <HOST>$`, `^<HOST`, `(<HOST>`, `<IP4> <FID> from <HOST>`, `a(?!b)<HOST>`, `<HOST> or <ADDR>`, `nobody`, ``, `[z-a] <HOST>`,
+		`^ok <HOST>$`, `^<HOST`, `(<HOST>`, `<IP5> <FID> from <HOST>`, `a(?!b)<HOST>`, `<HOST> or <ADDR>`, `nobody`, ``, `[z-a] <HOST>`,
+		`<F-USER>a <HOST>`, `a</F-USER> <HOST>`, `<F-USER>a <F-ID><HOST></F-USER></F-ID>`,
 	})
 	want := []string{
 		"failregex[2]: names nobody: put <HOST> or <ADDR> where the address stands",
 		"failregex[3]: missing closing )",
-		"failregex[4]: unknown tag <IP4> <FID> (known: <ADDR> <HOST> <PREFIX>; a < that begins no tag is written \\<)",
+		"failregex[4]: unknown tag <IP5> <FID> (known: <ADDR> <CIDR> <HOST> <IP4> <IP6> <PREFIX> <SUBNET> <F-NAME>...</F-NAME>; a < that begins no tag is written \\<)",
 		"failregex[5]: invalid or unsupported Perl syntax: \"(?!\": look-around and conditions are not supported",
 		"failregex[6]: names more than one <HOST> or <ADDR>",
 		"failregex[7]: names nobody: put <HOST> or <ADDR> where the address stands",
 		"failregex[8]: is empty",
 		"failregex[9]: invalid character class range: \"z-a\"",
+		"failregex[10]: <F-USER> is not closed",
+		"failregex[11]: </F-USER> closes what is not open",
+		"failregex[12]: </F-USER> closes what is not open",
 	}
 	if err == nil {
 		t.Fatal("no error")
