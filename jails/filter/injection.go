@@ -1,0 +1,312 @@
+package filter
+
+import (
+	"bytes"
+	"net/netip"
+	"regexp"
+	"regexp/syntax"
+	"slices"
+	"strings"
+	"time"
+)
+
+// A Verdict says whether text that a client writes can make a rule find somebody else.
+type Verdict uint8
+
+// The verdicts.
+const (
+	Steady   Verdict = iota // nothing that was planted came out
+	Believed                // the rule is Untrusted: its address is the client's text already
+	Moves                   // planted text that the rule itself admits comes out
+	Escapes                 // planted text comes out if the daemon lets through what the rule excludes
+	Unproven                // no line could be made that the rule matches
+)
+
+var verdicts = [...]string{"steady", "untrusted", "moves", "escapes", "unproven"}
+
+// String is v in a word.
+func (v Verdict) String() string { return verdicts[v] }
+
+// MarshalText is String for encoders.
+func (v Verdict) MarshalText() ([]byte, error) { return []byte(v.String()), nil }
+
+// An Injection is what became of the attempts to make a rule find somebody else than whom the
+// daemon names. Unless the verdict is Moves or Escapes it holds no line.
+type Injection struct {
+	Verdict Verdict
+	Rule    int        // index in Filter.Rules: the rule for whose lines the attempts were made
+	By      int        // the rule that found Planted: Rule, or another that the text was made for
+	Part    string     // what the client wrote into: ".*", "\S+ of user", "what stands behind the match"
+	Line    string     // that proves it: without a date
+	From    int        // Line[From:To] is the client's
+	To      int        //
+	True    netip.Addr // whom the daemon names
+	Planted netip.Addr // who comes out
+}
+
+// Whom made lines name. Both are of the ranges for documentation.
+var (
+	trueFour, trueSix       = netip.MustParseAddr("192.0.2.7"), netip.MustParseAddr("2001:db8::7")
+	plantedFour, plantedSix = netip.MustParseAddr("203.0.113.9"), netip.MustParseAddr("2001:db8:bad::9")
+)
+
+// Injections tries to move the address that each of f's rules finds: it makes lines that the
+// rule matches, from its regex and from f's samples, puts into every part that a client may write
+// a text that would make a rule find another address, and looks at who comes out.
+func (f *Filter) Injections() []Injection {
+	found := make([]Injection, len(f.rules))
+	lures := f.lures()
+	for i := range f.rules {
+		found[i] = f.injection(i, lures)
+	}
+	return found
+}
+
+// lures are lines of all rules that could ban, about the planted addresses.
+func (f *Filter) lures() []string {
+	var lures []string
+	for i, rule := range f.rules {
+		s, err := f.shapeOf(i)
+		if err != nil || rule.Trust == Untrusted {
+			continue
+		}
+		for _, planted := range []netip.Addr{plantedFour, plantedSix} {
+			line := s.lineOf(0)
+			if host := hostIn(line); host >= 0 {
+				line[host].text = planted.String()
+				lures = append(lures, text(line))
+			}
+		}
+	}
+	return lures
+}
+
+// hostIn is the segment of line that names whom; -1: none does.
+func hostIn(line []segment) int {
+	return slices.IndexFunc(line, func(s segment) bool { return s.kind == whom })
+}
+
+// injection is the worst that became of rule i.
+func (f *Filter) injection(i int, lures []string) Injection {
+	worst := Injection{Rule: i, By: i, Verdict: Unproven}
+	if f.rules[i].Trust == Untrusted {
+		worst.Verdict = Believed
+		return worst
+	}
+	fits := make(map[*syntax.Regexp]*regexp.Regexp)
+	for _, line := range f.linesOf(i) {
+		attack := &attack{filter: f, rule: i, segments: line, lures: lures, fits: fits}
+		if !attack.begin() {
+			continue
+		}
+		if worst.Verdict == Unproven {
+			worst.Verdict = Steady
+		}
+		if got, ok := attack.run(); ok && (worst.Verdict == Steady || got.Verdict == Moves) {
+			worst = got
+		}
+		if worst.Verdict == Moves {
+			break
+		}
+	}
+	return worst
+}
+
+// linesOf are lines of rule i: as its shape says, and those of the samples that it matches.
+func (f *Filter) linesOf(i int) [][]segment {
+	s, err := f.shapeOf(i)
+	if err != nil {
+		return nil
+	}
+	var lines [][]segment
+	for turn := range turns(s.tree) {
+		lines = append(lines, s.lineOf(turn))
+	}
+	if c := s.cutter(); c != nil {
+		for _, line := range f.sampleLines(i) {
+			if cut := c.cut(line); cut != nil {
+				lines = append(lines, cut)
+			}
+		}
+	}
+	return lines
+}
+
+// samplesTried bounds how many samples of a rule are attacked.
+const samplesTried = 4
+
+// sampleLines are what rule i sees of the samples that it matches.
+func (f *Filter) sampleLines(i int) [][]byte {
+	var lines [][]byte
+	for _, sample := range f.spec.Samples {
+		if len(lines) == samplesTried {
+			break
+		}
+		line := []byte(sample.V.Line)
+		r := f.NewReader(time.UTC)
+		if got := r.Read(line, sampleTime); got.Outcome == Matched && got.Rule == i && got.Addr.IsValid() {
+			lines = append(lines, bytes.Clone(r.cut(line, r.date)))
+		}
+	}
+	return lines
+}
+
+// sampleTime is the time at which samples and made lines are read.
+var sampleTime = time.Date(2026, time.December, 31, 0, 0, 0, 0, time.UTC)
+
+// An attack is on one line of one rule.
+type attack struct {
+	filter        *Filter
+	rule          int
+	segments      []segment
+	host          int // index of the segment that names whom
+	true, planted netip.Addr
+	lures         []string
+	fits          map[*syntax.Regexp]*regexp.Regexp // what the wild parts take
+}
+
+// begin puts headers and addresses into the line, and reports whether the filter then finds
+// whom the line names.
+func (a *attack) begin() bool {
+	if a.host = hostIn(a.segments); a.host < 0 {
+		return false
+	}
+	for _, pair := range [][2]netip.Addr{{trueFour, plantedFour}, {trueSix, plantedSix}} {
+		a.true, a.planted = pair[0], pair[1]
+		a.segments[a.host].text = a.true.String()
+		for i := range a.segments {
+			if a.segments[i].kind == header && a.segments[i].text == "" {
+				a.segments[i].text = a.filter.aHeader()
+			}
+		}
+		if who, _ := a.read(text(a.segments)); who == a.true {
+			return true
+		}
+	}
+	return false
+}
+
+// aHeader is what syslog puts before a message of f's daemon, behind the date.
+func (f *Filter) aHeader() string {
+	daemon := "daemon"
+	if len(f.spec.Prefix) > 0 {
+		daemon = f.spec.Prefix[0].V
+	}
+	return "h " + daemon + "[1]: "
+}
+
+func text(segments []segment) string {
+	var b strings.Builder
+	for _, s := range segments {
+		b.WriteString(s.text)
+	}
+	return b.String()
+}
+
+// read is who comes out of line to be banned, and by which rule.
+func (a *attack) read(line string) (netip.Addr, int) {
+	got := a.filter.NewReader(time.UTC).Read([]byte(line), sampleTime)
+	if got.Outcome != Matched || a.filter.rules[got.Rule].Trust == Untrusted {
+		return netip.Addr{}, 0
+	}
+	return got.Addr, got.Rule
+}
+
+// run plants every text into every part. What the rule itself admits is worse than what it
+// excludes; false: nothing came out.
+func (a *attack) run() (worst Injection, found bool) {
+	for _, planted := range a.texts() {
+		for i, s := range a.segments {
+			if s.kind != wild || found && !a.admits(s, planted) {
+				continue
+			}
+			got, ok := a.plant(i, planted)
+			if ok && (!found || got.Verdict == Moves) {
+				worst, found = got, true
+			}
+			if worst.Verdict == Moves {
+				return worst, true
+			}
+		}
+	}
+	return worst, found
+}
+
+// texts are what a client might write: each stretch of the line itself that has the address in
+// it, about somebody else, and the lures.
+func (a *attack) texts() []string {
+	var texts []string
+	add := func(text string) {
+		for _, around := range []string{text, "x" + text, "x" + text + " ", text + " x"} {
+			if !slices.Contains(texts, around) {
+				texts = append(texts, around)
+			}
+		}
+	}
+	for from := a.host; from >= 0; from-- {
+		if k := a.segments[from].kind; k != fixed && k != whom && from > 0 {
+			continue
+		}
+		for to := a.host + 1; to <= len(a.segments); to++ {
+			stretch := slices.Clone(a.segments[from:to])
+			stretch[a.host-from].text = a.planted.String()
+			add(text(stretch))
+		}
+	}
+	for _, lure := range a.lures {
+		add(lure)
+	}
+	return texts
+}
+
+// plant has the client write planted into segment i and looks at who comes out.
+func (a *attack) plant(i int, planted string) (Injection, bool) {
+	segments := slices.Clone(a.segments)
+	segments[i].text = planted
+	line := text(segments)
+	who, by := a.read(line)
+	if who != a.planted {
+		return Injection{}, false
+	}
+	from := len(text(segments[:i]))
+	found := Injection{Verdict: Escapes, Rule: a.rule, By: by, Part: a.part(i), Line: line, From: from, To: from + len(planted), True: a.true, Planted: who}
+	if a.admits(a.segments[i], planted) {
+		found.Verdict = Moves
+	}
+	return found, true
+}
+
+// part says what segment i is.
+func (a *attack) part(i int) string {
+	s := a.segments[i]
+	switch {
+	case s.part == nil && i < a.host:
+		return "what stands before the match"
+	case s.part == nil:
+		return "what stands behind the match"
+	}
+	written := (&shape{}).written(s.part)
+	if s.group != "" {
+		return written + " of " + s.group
+	}
+	return written
+}
+
+// admits reports whether the rule lets planted stand where s does.
+func (a *attack) admits(s segment, planted string) bool {
+	if s.part == nil {
+		return true
+	}
+	re := a.fits[s.part]
+	if re == nil {
+		re = regexp.MustCompile(`\A(?:` + s.part.String() + `)\z`) // part of a regex that compiles
+		a.fits[s.part] = re
+	}
+	return re.MatchString(planted)
+}
+
+// shapeOf is the shape of rule i.
+func (f *Filter) shapeOf(i int) (*shape, error) {
+	prefix, _ := prefixOf(f.spec.Prefix)
+	return newShape(f.rules[i].Regex, tagsWith(prefix))
+}
