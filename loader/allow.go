@@ -72,7 +72,8 @@ func (l *Loader) heed(added *ban.Set) error {
 	if added.Len() == 0 {
 		return nil
 	}
-	for p := range l.known {
+	for src, k := range l.known {
+		p := place{src, k.table}
 		if !overlaps(added, p.prefix()) {
 			continue
 		}

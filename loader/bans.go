@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/cilium/ebpf"
 
@@ -44,7 +45,7 @@ func (l *Loader) lookup(p place) (v xdpbanBan, ok bool, err error) {
 func (l *Loader) eachBan(yield func(place, *xdpbanBan)) error {
 	for _, t := range []table{inBans, inHeld} {
 		err := each(l.mapOf(t), func(addr *[16]byte, v *xdpbanBan) {
-			yield(place{addr: *addr, bits: v.Bits, table: t}, v)
+			yield(place{source{*addr, v.Bits}, t}, v)
 		})
 		if err != nil {
 			return err
@@ -61,14 +62,14 @@ func (l *Loader) adoptBans() error {
 		return fmt.Errorf("read state: %w", err)
 	}
 	used := make(map[uint32]bool)
-	foreign := make(map[place]xdpbanBan)
+	var foreign staging
 	l.contents.Held, l.contents.Nets = 0, 0
 	err := l.eachBan(func(p place, v *xdpbanBan) {
 		used[v.Label] = true
 		l.contents.NextId = max(l.contents.NextId, v.Id+1)
 		l.contents.add(p.table, 1)
 		if p.table != inNets && !l.single(p.prefix()) {
-			foreign[placeOf(inNets, p.prefix())] = *v
+			foreign.put(placeOf(inNets, p.prefix()), *v)
 			return
 		}
 		l.remember(p, v.End)
@@ -80,7 +81,7 @@ func (l *Loader) adoptBans() error {
 		return err
 	}
 	l.contents.Ipv6Prefix = uint32(l.settings.IPv6Prefix)
-	if err := l.write(foreign); err != nil {
+	if err := l.write(foreign.bans); err != nil {
 		return fmt.Errorf("keep bans made under another ipv6_prefix: %w", err)
 	}
 	return nil
@@ -92,7 +93,7 @@ func (l *Loader) dropForeignKeys() error {
 	for _, t := range []table{inBans, inHeld} {
 		var foreign []place
 		err := each(l.mapOf(t), func(addr *[16]byte, v *xdpbanBan) {
-			p := place{addr: *addr, bits: v.Bits, table: t}
+			p := place{source{*addr, v.Bits}, t}
 			if !l.single(p.prefix()) {
 				foreign = append(foreign, p)
 			}
@@ -100,10 +101,8 @@ func (l *Loader) dropForeignKeys() error {
 		if err != nil {
 			return err
 		}
-		for _, p := range foreign {
-			if _, err := l.remove(p); err != nil {
-				return err
-			}
+		if _, err := deleteAll(l.mapOf(t), addresses(foreign)); err != nil {
+			return err
 		}
 		lowered := l.contents
 		lowered.add(t, -len(foreign))
@@ -121,63 +120,82 @@ func (l *Loader) Ban(bans ...ban.Ban) error {
 	if err != nil {
 		return explain(fmt.Errorf("ban: %w", err))
 	}
-	values := make(map[place]xdpbanBan, len(bans))
-	var moved []place
+	s := staging{at: make(map[source]int, len(bans)), bans: make([]staged, 0, len(bans))}
 	for _, b := range bans {
-		from, to, err := l.stage(values, b, now)
-		if err != nil {
+		if err := l.stage(&s, b, now); err != nil {
 			return explain(fmt.Errorf("ban %s: %w", b.Prefix, err))
 		}
-		if from != to {
-			moved = append(moved, from)
-		}
 	}
-	if err := l.write(values); err != nil {
+	if err := l.write(s.bans); err != nil {
 		return explain(fmt.Errorf("ban: %w", err))
-	}
-	for _, p := range moved {
-		if _, err := l.remove(p); err != nil {
-			return explain(fmt.Errorf("ban %s: %w", p.prefix(), err))
-		}
 	}
 	return nil
 }
 
-// stage puts b into values, renewed by what is there, and says where that was. A ban by
-// hand moves out of reach of eviction; otherwise a ban stays where it is.
-func (l *Loader) stage(values map[place]xdpbanBan, b ban.Ban, now moment) (from, to place, err error) {
+// staged is a ban on its way into the kernel.
+type staged struct {
+	place
+	value xdpbanBan
+}
+
+// A staging is bans that go into the kernel together, one a source.
+type staging struct {
+	at   map[source]int // in bans
+	bans []staged
+
+	why   label // of the last one staged, as is most likely of the next
+	label uint32
+}
+
+// put stages v at p, in place of what is staged for the same source.
+func (s *staging) put(p place, v xdpbanBan) {
+	if i, ok := s.at[p.source]; ok {
+		s.bans[i] = staged{p, v}
+		return
+	}
+	if s.at == nil {
+		s.at = make(map[source]int)
+	}
+	s.at[p.source] = len(s.bans)
+	s.bans = append(s.bans, staged{p, v})
+}
+
+// stage adds b to s, renewed by what is there. A ban by hand moves out of reach of eviction;
+// otherwise a ban stays where it is.
+func (l *Loader) stage(s *staging, b ban.Ban, now moment) error {
 	if !b.Prefix.IsValid() {
-		return from, to, errors.New("not a prefix")
+		return errors.New("not a prefix")
 	}
 	b.Prefix = normal(b.Prefix)
-	to = l.home(b)
-	from, there, ok, err := l.standing(values, b.Prefix, now)
+	to := l.home(b)
+	before, ok, err := l.standing(s, to.source, now)
 	if err != nil {
-		return from, to, err
+		return err
 	}
+	id := before.value.Id
 	if !ok {
-		from = to
-		there.Id = l.nextID()
+		id = l.nextID()
 	} else {
-		b = l.decode(b.Prefix, &there, now).Renewed(b)
-		if from.table != inBans {
-			to = from
+		b = l.decode(b.Prefix, &before.value, now).Renewed(b)
+		if before.table != inBans {
+			to.table = before.table
 		}
 	}
-	why, err := l.labels.id(label{b.Jail, b.Reason})
-	if err != nil {
-		return from, to, err
+	if why := (label{b.Jail, b.Reason}); why != s.why || len(s.bans) == 0 {
+		if s.label, err = l.labels.id(why); err != nil {
+			return err
+		}
+		s.why = why
 	}
-	next := encode(b, now, there.Id, why)
+	v := encode(b, now, id, s.label)
 	if !overlaps(l.allowed, b.Prefix) {
-		next.Flags |= flagClear
+		v.Flags |= flagClear
 	}
 	if ok {
-		next.keep(&there)
+		v.keep(&before.value)
 	}
-	delete(values, from)
-	values[to] = next
-	return from, to, nil
+	s.put(to, v)
+	return nil
 }
 
 // keep takes over what the kernel counted for the ban before, and its exact times: those
@@ -202,25 +220,18 @@ func (l *Loader) home(b ban.Ban) place {
 	return placeOf(inBans, b.Prefix)
 }
 
-// standing finds the live ban of exactly prefix, in values or else in the kernel.
-func (l *Loader) standing(values map[place]xdpbanBan, prefix netip.Prefix, now moment) (place, xdpbanBan, bool, error) {
-	for _, t := range tables {
-		p := placeOf(t, prefix)
-		if v, ok := values[p]; ok {
-			return p, v, true, nil
-		}
-		if _, ok := l.known[p]; !ok {
-			continue
-		}
-		v, ok, err := l.lookup(p)
-		if err != nil {
-			return p, v, false, err
-		}
-		if ok && v.End > now.ns {
-			return p, v, true, nil
-		}
+// standing finds the live ban of src, in s or else in the kernel.
+func (l *Loader) standing(s *staging, src source, now moment) (found staged, ok bool, err error) {
+	if i, ok := s.at[src]; ok {
+		return s.bans[i], true, nil
 	}
-	return place{}, xdpbanBan{}, false, nil
+	k, ok := l.known[src]
+	if !ok {
+		return staged{}, false, nil
+	}
+	found.place = place{src, k.table}
+	found.value, ok, err = l.lookup(found.place)
+	return found, ok && found.value.End > now.ns, err
 }
 
 func (l *Loader) nextID() uint32 {
@@ -233,34 +244,40 @@ func (l *Loader) nextID() uint32 {
 }
 
 // write puts bans into the maps, none of them where a map has not the room. The state is
-// raised first: where it says empty the kernel program does not look.
-func (l *Loader) write(values map[place]xdpbanBan) error {
+// raised first: where it says empty the kernel program does not look. Who moves to another
+// table is in both for a moment, and in none at no time.
+func (l *Loader) write(bans []staged) error {
 	raised := l.contents
-	for p := range values {
-		if _, ok := l.known[p]; !ok {
-			raised.add(p.table, 1)
+	var moved []place
+	for i := range bans {
+		k, ok := l.known[bans[i].source]
+		if !ok || k.table != bans[i].table {
+			raised.add(bans[i].table, 1)
+		}
+		if ok && k.table != bans[i].table {
+			moved = append(moved, place{bans[i].source, k.table})
 		}
 	}
 	if raised.Held > l.maps.Held.MaxEntries() {
-		return l.full(inHeld, len(values))
+		return l.full(inHeld, len(bans))
 	}
 	if raised.Nets > l.maps.Nets.MaxEntries() {
-		return l.full(inNets, len(values))
+		return l.full(inNets, len(bans))
 	}
 	if err := l.setContents(raised); err != nil {
 		return err
 	}
 	defer func() { // after an error too: some of them may be there
-		for p, v := range values {
-			l.remember(p, v.End)
+		for i := range bans {
+			l.remember(bans[i].place, bans[i].value.End)
 		}
 	}()
 	for _, t := range tables {
-		if err := l.writeTable(t, values); err != nil {
+		if err := l.writeTable(t, bans); err != nil {
 			return err
 		}
 	}
-	return nil
+	return l.leave(moved)
 }
 
 // full is the error of so many bans for which t has no room.
@@ -268,41 +285,56 @@ func (l *Loader) full(t table, bans int) error {
 	return fmt.Errorf("write %d bans: the kernel's map %s is full, it holds %d", bans, t, l.mapOf(t).MaxEntries())
 }
 
-func (l *Loader) writeTable(t table, values map[place]xdpbanBan) error {
-	var places []place
-	var bans []xdpbanBan
-	for p, v := range values {
-		if p.table == t {
-			places = append(places, p)
-			bans = append(bans, v)
+// writeTable writes those of bans that belong in t.
+func (l *Loader) writeTable(t table, bans []staged) error {
+	n := 0
+	for i := range bans {
+		if bans[i].table == t {
+			n++
 		}
 	}
-	if len(places) == 0 {
+	if n == 0 {
 		return nil
 	}
-	err := l.putPlaces(t, places, bans)
+	places, values := make([]place, 0, n), make([]xdpbanBan, 0, n)
+	for i := range bans {
+		if bans[i].table == t {
+			places, values = append(places, bans[i].place), append(values, bans[i].value)
+		}
+	}
+	err := l.putPlaces(t, places, values)
 	if isFull(err) {
-		return l.full(t, len(places))
+		return l.full(t, n)
 	}
 	if err != nil {
-		return fmt.Errorf("write %d bans: %w", len(places), err)
+		return fmt.Errorf("write %d bans: %w", n, err)
 	}
 	return nil
 }
 
 func (l *Loader) putPlaces(t table, places []place, bans []xdpbanBan) error {
 	if t == inNets {
-		keys := make([]xdpbanPrefix, len(places))
-		for i, p := range places {
-			keys[i] = trieKey(p.prefix())
-		}
-		return put(l.maps.Nets, keys, bans)
+		return put(l.maps.Nets, trieKeys(places), bans)
 	}
+	return put(l.mapOf(t), addresses(places), bans)
+}
+
+// addresses are the keys of places in bans and held.
+func addresses(places []place) [][16]byte {
 	keys := make([][16]byte, len(places))
 	for i, p := range places {
 		keys[i] = p.addr
 	}
-	return put(l.mapOf(t), keys, bans)
+	return keys
+}
+
+// trieKeys are the keys of places in nets.
+func trieKeys(places []place) []xdpbanPrefix {
+	keys := make([]xdpbanPrefix, len(places))
+	for i, p := range places {
+		keys[i] = trieKey(p.prefix())
+	}
+	return keys
 }
 
 // String is the name of t's map.
@@ -334,50 +366,72 @@ func (l *Loader) setContents(c xdpbanContents) error {
 	return nil
 }
 
-// remove deletes the ban at p from the kernel and reports whether it was there.
-func (l *Loader) remove(p place) (bool, error) {
-	var err error
-	if p.table == inNets {
-		err = l.maps.Nets.Delete(trieKey(p.prefix()))
-	} else {
-		err = l.mapOf(p.table).Delete(p.addr)
+// leave deletes bans at places that they have moved away from.
+func (l *Loader) leave(places []place) error {
+	if len(places) == 0 {
+		return nil
 	}
-	if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
-		return false, fmt.Errorf("delete ban of %s: %w", p.prefix(), err)
+	_, err := l.deletePlaces(places)
+	return err
+}
+
+// remove deletes the bans at places, of which all are known, and counts those that were there.
+func (l *Loader) remove(places []place) (n int, err error) {
+	if len(places) == 0 {
+		return 0, nil
 	}
-	there := err == nil
-	if _, ok := l.known[p]; !ok {
-		return there, nil
+	if n, err = l.deletePlaces(places); err != nil {
+		return n, err
 	}
-	delete(l.known, p)
-	if p.table == inBans {
-		return there, nil
+	for _, p := range places {
+		delete(l.known, p.source)
 	}
+	return n, nil
+}
+
+// deletePlaces deletes the bans at places from the kernel, then counts so many less. After an
+// error they are counted still: the program looks once more than it must.
+func (l *Loader) deletePlaces(places []place) (n int, err error) {
 	lowered := l.contents
-	lowered.add(p.table, -1)
-	return there, l.setContents(lowered)
+	for _, t := range tables {
+		var here []place
+		for _, p := range places {
+			if p.table == t {
+				here = append(here, p)
+			}
+		}
+		there, err := l.deleteFrom(t, here)
+		n += there
+		if err != nil {
+			return n, fmt.Errorf("delete %d bans: %w", len(here), err)
+		}
+		lowered.add(t, -len(here))
+	}
+	return n, l.setContents(lowered)
+}
+
+func (l *Loader) deleteFrom(t table, places []place) (n int, err error) {
+	if t == inNets {
+		return deleteAll(l.maps.Nets, trieKeys(places))
+	}
+	return deleteAll(l.mapOf(t), addresses(places))
 }
 
 // Unban ends the bans of exactly these prefixes and counts those that were there.
 func (l *Loader) Unban(prefixes ...netip.Prefix) (n int, err error) {
+	places := make([]place, 0, len(prefixes))
 	for _, prefix := range prefixes {
-		found := false
-		for _, t := range tables {
-			p := placeOf(t, normal(prefix))
-			if _, ok := l.known[p]; !ok {
-				continue
-			}
-			there, err := l.remove(p)
-			if err != nil {
-				return n, explain(fmt.Errorf("unban %s: %w", prefix, err))
-			}
-			found = found || there
-		}
-		if found {
-			n++
+		src := sourceOf(normal(prefix))
+		if k, ok := l.known[src]; ok {
+			places = append(places, place{src, k.table})
 		}
 	}
-	return n, nil
+	slices.SortFunc(places, comparePlaces)
+	n, err = l.remove(slices.Compact(places))
+	if err != nil {
+		err = explain(fmt.Errorf("unban: %w", err))
+	}
+	return n, err
 }
 
 // Bans lists the bans in force, those of an earlier Loader too, in no order. Counts lag
@@ -412,7 +466,7 @@ func (l *Loader) Find(prefix netip.Prefix) (ban.Record, bool, error) {
 	prefix = normal(prefix)
 	for bits := prefix.Bits(); bits >= 0; bits-- {
 		wider := netip.PrefixFrom(prefix.Addr(), bits).Masked()
-		p, v, ok, err := l.standing(nil, wider, now)
+		found, ok, err := l.standing(&staging{}, sourceOf(wider), now)
 		if err != nil {
 			return ban.Record{}, false, explain(fmt.Errorf("find ban of %s: %w", prefix, err))
 		}
@@ -420,7 +474,7 @@ func (l *Loader) Find(prefix netip.Prefix) (ban.Record, bool, error) {
 			continue
 		}
 		pending, err := l.pending()
-		return l.record(p, &v, now, pending), err == nil, err
+		return l.record(found.place, &found.value, now, pending), err == nil, err
 	}
 	return ban.Record{}, false, nil
 }

@@ -71,3 +71,36 @@ func putSingle[K, V any](m *ebpf.Map, keys []K, values []V) error {
 	}
 	return nil
 }
+
+// deleteAll deletes keys from m, in batches where the kernel can, and counts those that were
+// there. The kernel ends a batch at the first key that is not.
+func deleteAll[K any](m *ebpf.Map, keys []K) (there int, err error) {
+	for len(keys) > 0 {
+		n, err := m.BatchDelete(keys[:min(chunk, len(keys))], nil)
+		if errors.Is(err, ebpf.ErrNotSupported) {
+			return deleteSingle(m, keys)
+		}
+		there += n
+		keys = keys[n:]
+		if errors.Is(err, ebpf.ErrKeyNotExist) {
+			keys = keys[1:]
+			continue
+		}
+		if err != nil {
+			return there, err
+		}
+	}
+	return there, nil
+}
+
+func deleteSingle[K any](m *ebpf.Map, keys []K) (there int, err error) {
+	for i := range keys {
+		err := m.Delete(&keys[i])
+		if err == nil {
+			there++
+		} else if !errors.Is(err, ebpf.ErrKeyNotExist) {
+			return there, err
+		}
+	}
+	return there, nil
+}

@@ -40,7 +40,7 @@ type Loader struct {
 	prog     *ebpf.Program // what links run
 	dry      *ebpf.Program // the same, but it writes nothing
 	links    map[int]*attached
-	known    map[place]uint64 // every ban that should be in the maps, and the end we know of
+	known    map[source]known // every ban that should be in the maps
 	ends     endHeap          // the same by end; may hold what known has no more
 	labels   labels
 	allowed  *ban.Set // the kernel's allow list, or more
@@ -57,7 +57,7 @@ func Open(s Settings) (*Loader, error) {
 	if s.Log == nil {
 		s.Log = slog.New(slog.DiscardHandler)
 	}
-	l := &Loader{settings: s, links: make(map[int]*attached), known: make(map[place]uint64)}
+	l := &Loader{settings: s, links: make(map[int]*attached), known: make(map[source]known)}
 	if err := l.open(); err != nil {
 		l.Close()
 		return nil, explain(err)

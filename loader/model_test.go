@@ -17,8 +17,8 @@ type model struct {
 	allow *ban.Set
 }
 
-// source is where the frame comes from; not valid where the program would not know.
-func source(frame []byte) netip.Addr {
+// sender is where the frame comes from; not valid where the program would not know.
+func sender(frame []byte) netip.Addr {
 	if len(frame) < 14 {
 		return netip.Addr{}
 	}
@@ -59,7 +59,7 @@ func (m *model) ban(addr netip.Addr, now time.Time) (found ban.Ban, ok bool) {
 }
 
 func (m *model) verdict(frame []byte, now time.Time) (Verdict, ban.Ban) {
-	addr := source(frame)
+	addr := sender(frame)
 	if !addr.IsValid() {
 		return Pass, ban.Ban{}
 	}
@@ -114,7 +114,7 @@ func someBans(t *rapid.T, now time.Time) []ban.Ban {
 }
 
 func someFrame(t *rapid.T) []byte {
-	addr := someAddr.Draw(t, "source")
+	addr := someAddr.Draw(t, "sender")
 	kind := uint16(typeIPv4)
 	if addr.Is6() {
 		kind = typeIPv6

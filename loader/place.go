@@ -1,6 +1,8 @@
 package loader
 
 import (
+	"bytes"
+	"cmp"
 	"math"
 	"net/netip"
 	"time"
@@ -19,11 +21,21 @@ const (
 
 var tables = [...]table{inBans, inHeld, inNets}
 
-// A place is where a ban is: its table and its key there.
+// A source is whom a ban concerns. It has one ban at most.
+type source struct {
+	addr [16]byte // IPv4 mapped into IPv6, host bits clear
+	bits uint8    // in the family of addr
+}
+
+// A place is where a ban is: its source is the key in its table.
 type place struct {
-	addr  [16]byte // IPv4 mapped into IPv6, host bits clear
-	bits  uint8    // in the family of addr
+	source
 	table table
+}
+
+// comparePlaces orders places by their bytes.
+func comparePlaces(a, b place) int {
+	return cmp.Or(bytes.Compare(a.addr[:], b.addr[:]), cmp.Compare(a.bits, b.bits), cmp.Compare(a.table, b.table))
 }
 
 // Of what the tries have before the address in their keys.
@@ -41,12 +53,14 @@ func normal(prefix netip.Prefix) netip.Prefix {
 	return prefix.Masked()
 }
 
-func placeOf(t table, prefix netip.Prefix) place {
-	return place{addr: prefix.Addr().As16(), bits: uint8(prefix.Bits()), table: t}
+func sourceOf(prefix netip.Prefix) source {
+	return source{prefix.Addr().As16(), uint8(prefix.Bits())}
 }
 
-func (p place) prefix() netip.Prefix {
-	return netip.PrefixFrom(netip.AddrFrom16(p.addr).Unmap(), int(p.bits))
+func placeOf(t table, prefix netip.Prefix) place { return place{sourceOf(prefix), t} }
+
+func (s source) prefix() netip.Prefix {
+	return netip.PrefixFrom(netip.AddrFrom16(s.addr).Unmap(), int(s.bits))
 }
 
 // single reports whether prefix is what l counts as one source.
