@@ -85,9 +85,14 @@ func TestEmbeddedDefaultIsThatOfTheSeed(t *testing.T) {
 	enabled := make(map[string]bool)
 	for _, j := range config.Jails {
 		enabled[j.Name] = j.Enabled
+		if j.Enabled != (j.Name == "sshd") {
+			t.Errorf("jail %s: enabled %v", j.Name, j.Enabled)
+		}
 	}
-	if want := map[string]bool{"sshd": true, "asterisk": false, "kamailio": false}; !reflect.DeepEqual(enabled, want) {
-		t.Errorf("jails %v, want %v", enabled, want)
+	for _, name := range []string{"sshd", "asterisk", "kamailio"} {
+		if _, ok := enabled[name]; !ok {
+			t.Errorf("no jail %s", name)
+		}
 	}
 }
 
