@@ -1,0 +1,428 @@
+package dfa
+
+import (
+	"regexp/syntax"
+	"slices"
+	"unicode/utf8"
+)
+
+// Options are the limits of a Machine.
+type Options struct {
+	Bytes int // of memory for states, about; 0: DefaultBytes
+}
+
+// DefaultBytes is enough for the states that real logs lead to, many times over.
+const DefaultBytes = 4 << 20
+
+// A Machine looks at lines with a Set. It is not for concurrent use.
+type Machine struct {
+	set    *Set
+	limit  int
+	stride uint32
+
+	// The states: threads of all, one list behind the other, and the table with a row for each.
+	states  []state
+	threads []uint32
+	table   []uint32
+	byHash  map[uint64]uint32 // the last state of each hash; others by state.chain
+	skips   []skip
+	first   uint32   // entry for the state at the start of a line; 0: not built
+	begun   []uint64 // what each of its threads has crossed
+
+	// Where threads come from, by entry of the table; as far as matches have asked.
+	cameBy    []uint32 // index in origins; 0: not asked yet
+	origins   []origin
+	crossings []crossing
+
+	now, next list // of the step that is being made
+	stack     []branch
+
+	// The line that was looked at last.
+	trail []uint32 // row of the state before each character; 0 inside a character
+	lost  int      // where the trail begins; before, the states are gone
+	found finding
+	ends  [64]int // of groups, by slot, as far as they were asked for
+}
+
+// A state is a list of threads. Where one of them has to look at the next character before it
+// takes it, all are kept as they come from the last character, and that character's kind.
+type state struct {
+	from, to uint32 // in Machine.threads
+	chain    uint32 // another state of the same hash; 0: none
+	loops    uint8  // classes seen that keep it
+	looks    bool
+	before   kind
+}
+
+// An entry of the table is the row of a state, or 0 for none, and flags.
+const (
+	matched = 1 << 31 // before the character, a thread of the state that is left has matched
+	skipped = 1 << 30 // the state has a skip
+	dead    = 1 << 29 // no thread is left
+	unknown = 1 << 28 // not built yet
+	encoded = 1 << 27 // the character has to be decoded first
+
+	rowOnly = 1<<27 - 1
+)
+
+// maxTable keeps rows clear of the flags, whatever the limit.
+const maxTable = 1 << 26
+
+// NewMachine makes a machine for the lines of one reader.
+func (s *Set) NewMachine(o Options) *Machine {
+	if o.Bytes == 0 {
+		o.Bytes = DefaultBytes
+	}
+	m := &Machine{set: s, limit: o.Bytes, stride: uint32(len(s.alphabet.kinds)), byHash: make(map[uint64]uint32)}
+	m.now.seen = make([]uint32, len(s.insts))
+	m.next.seen = make([]uint32, len(s.insts))
+	m.clear()
+	return m
+}
+
+// clear forgets all states. State 0 is none, so that no row and no index is 0.
+func (m *Machine) clear() {
+	m.states = append(m.states[:0], state{})
+	m.threads = m.threads[:0]
+	m.table = append(m.table[:0], make([]uint32, m.stride)...)
+	clear(m.byHash)
+	m.skips = append(m.skips[:0], skip{})
+	m.first = 0
+	m.cameBy = m.cameBy[:0]
+	m.origins = append(m.origins[:0], origin{})
+	m.crossings = append(m.crossings[:0], crossing{})
+}
+
+// Size is about how many bytes the states take.
+func (m *Machine) Size() int {
+	return 4*(len(m.table)+len(m.cameBy)+len(m.threads)) + 40*len(m.states) + 8*len(m.origins)
+}
+
+// A list is threads in order, the one that wins first.
+type list struct {
+	threads []uint32 // instructions that wait for a character, for what an opLook can see, or that match
+	came    []path
+	looks   bool
+	roots   []uint32 // instructions, each of which brought at least one thread
+	paths   []path   // of the roots
+	seen    []uint32 // by instruction: the round in which it was last met
+	round   uint32
+}
+
+// A path is the way to a thread by one step: from which thread of the state before, and which
+// ends of groups it crosses.
+type path struct {
+	thread uint32
+	crossing
+}
+
+// A crossing is ends of groups, as bits 1<<slot, before the character of a step and behind it.
+type crossing struct{ before, after uint64 }
+
+func (l *list) clear() {
+	l.threads, l.came, l.looks = l.threads[:0], l.came[:0], false
+	l.roots, l.paths = l.roots[:0], l.paths[:0]
+	if l.round++; l.round == 0 {
+		clear(l.seen)
+		l.round = 1
+	}
+}
+
+// A branch is a way that was put off: an instruction, and the groups crossed up to it.
+type branch struct {
+	inst  uint32
+	saves uint64
+}
+
+// A view is what is known about a place between two characters.
+type view struct {
+	holds syntax.EmptyOp
+	fails syntax.EmptyOp
+}
+
+// all are the conditions of an opLook; of them behind is known from the character before.
+const (
+	behind = syntax.EmptyBeginLine | syntax.EmptyBeginText
+	all    = behind | syntax.EmptyEndLine | syntax.EmptyEndText | syntax.EmptyWordBoundary | syntax.EmptyNoWordBoundary
+)
+
+// between is the view between two characters.
+func between(before, after kind) view {
+	holds := syntax.EmptyOpContext(runeOfKind[before], runeOfKind[after])
+	return view{holds: holds, fails: all &^ holds}
+}
+
+// after is the view behind a character while the next is not known.
+func after(before kind) view {
+	holds := syntax.EmptyOpContext(runeOfKind[before], runeOfKind[other]) & behind
+	return view{holds: holds, fails: behind &^ holds}
+}
+
+// follow adds to l the threads that inst leads to without a character, in the order in which Go
+// tries them; behind says on which side of a step the groups on the way are crossed.
+func (m *Machine) follow(l *list, inst uint32, v view, came path, behind bool) {
+	n := len(l.threads)
+	m.stack = append(m.stack[:0], branch{inst: inst})
+	for len(m.stack) > 0 {
+		way := m.stack[len(m.stack)-1]
+		m.stack = m.stack[:len(m.stack)-1]
+		m.walk(l, way, v, came, behind)
+	}
+	if len(l.threads) > n {
+		l.roots, l.paths = append(l.roots, inst), append(l.paths, came)
+	}
+}
+
+// walk follows one way to its thread and puts off what branches from it.
+func (m *Machine) walk(l *list, way branch, v view, came path, behind bool) {
+	for l.seen[way.inst] != l.round {
+		l.seen[way.inst] = l.round
+		in := &m.set.insts[way.inst]
+		switch in.op {
+		case opFail:
+			return
+		case opAlt:
+			m.stack = append(m.stack, branch{in.arg, way.saves})
+		case opSave:
+			way.saves |= 1 << in.arg
+		case opLook:
+			if wants := syntax.EmptyOp(in.arg); wants&v.fails != 0 {
+				return
+			} else if wants&^v.holds != 0 {
+				l.looks = true
+				l.add(way, came, behind)
+				return
+			}
+		case opRune, opMatch:
+			l.add(way, came, behind)
+			return
+		}
+		way.inst = in.out
+	}
+}
+
+func (l *list) add(way branch, came path, behind bool) {
+	if behind {
+		came.after |= way.saves
+	} else {
+		came.before |= way.saves
+	}
+	l.threads = append(l.threads, way.inst)
+	l.came = append(l.came, came)
+}
+
+// postpone takes a list with looks back to its roots: which way wins, and what it crosses, is
+// seen when the next character is known, and with all of the way, as loops end where they meet themselves.
+func (l *list) postpone() {
+	if l.looks {
+		l.threads, l.roots = l.roots, l.threads
+		l.came, l.paths = l.paths, l.came
+	}
+}
+
+// start is the entry for the state at the start of a line.
+func (m *Machine) start() (entry uint32) {
+	if m.Size() > m.limit {
+		m.clear()
+	}
+	if m.first != 0 {
+		return m.first
+	}
+	m.next.clear()
+	for _, inst := range m.set.starts {
+		m.follow(&m.next, inst, after(edge), path{}, true)
+	}
+	m.next.postpone()
+	m.begun = m.begun[:0]
+	for _, came := range m.next.came {
+		m.begun = append(m.begun, came.after)
+	}
+	m.first = dead
+	if len(m.next.threads) > 0 {
+		m.first = m.intern(edge)
+	}
+	return m.first
+}
+
+// step makes m.next what the state in row becomes by a character of a column. It
+// returns which thread of m.now has matched before that; -1: none.
+func (m *Machine) step(row, column uint32) (winner int) {
+	s := &m.states[m.table[row+columnState]]
+	kinds := m.set.alphabet.kinds
+	m.settle(s, between(s.before, kinds[column]))
+	m.next.clear()
+	defer m.next.postpone()
+	behind := after(kinds[column])
+	for i, inst := range m.now.threads {
+		in := &m.set.insts[inst]
+		if in.op == opMatch {
+			return i
+		}
+		if m.set.accepts[in.arg][column] {
+			m.follow(&m.next, in.out, behind, m.now.came[i], true)
+		}
+	}
+	return -1
+}
+
+// settle makes m.now the threads of s when the next character is known.
+func (m *Machine) settle(s *state, v view) {
+	m.now.clear()
+	for i, inst := range m.threads[s.from:s.to] {
+		came := path{thread: uint32(i)}
+		if s.looks {
+			m.follow(&m.now, inst, v, came, false)
+		} else {
+			m.now.add(branch{inst: inst}, came, false)
+		}
+	}
+}
+
+// build makes the entry of the table for a character of a column in the state of row. Where
+// the states are too many it clears them first, which moves the state: row is where it is then.
+func (m *Machine) build(row, column uint32, at int) (moved, entry uint32) {
+	if m.full() {
+		row = m.flush(row, at)
+	}
+	if m.step(row, column) >= 0 {
+		entry = matched
+	}
+	if len(m.next.threads) == 0 {
+		entry |= dead
+	} else {
+		entry |= m.intern(m.set.alphabet.kinds[column])
+	}
+	if entry == row {
+		entry |= m.looped(row)
+	}
+	m.table[row+column] = entry
+	return row, entry
+}
+
+// full reports whether the states have reached the limit. One step has to be possible, so
+// two states always have room.
+func (m *Machine) full() bool {
+	return len(m.states) > 3 && (m.Size() > m.limit || len(m.table) > maxTable)
+}
+
+// flush forgets all states but that of row, which gets another row. What the trail says of the
+// line before at is lost.
+func (m *Machine) flush(row uint32, at int) (moved uint32) {
+	m.found.resolve(m)
+	m.found.row = 0
+	s := m.states[m.table[row+columnState]]
+	m.next.clear()
+	m.next.threads = append(m.next.threads, m.threads[s.from:s.to]...)
+	m.next.looks = s.looks
+	m.clear()
+	m.lost = at
+	return m.intern(s.before) & rowOnly
+}
+
+// intern is the entry for the state of m.next, which is made if there is none.
+func (m *Machine) intern(before kind) (entry uint32) {
+	if !m.next.looks {
+		before = other
+	}
+	hash := uint64(before) + 1
+	for _, inst := range m.next.threads {
+		hash = (hash ^ uint64(inst)) * 0x9e3779b97f4a7c15
+		hash ^= hash >> 29
+	}
+	for i := m.byHash[hash]; i != 0; i = m.states[i].chain {
+		s := &m.states[i]
+		if s.before == before && slices.Equal(m.threads[s.from:s.to], m.next.threads) {
+			return m.entryOf(i)
+		}
+	}
+	number := uint32(len(m.states))
+	from := uint32(len(m.threads))
+	m.threads = append(m.threads, m.next.threads...)
+	m.states = append(m.states, state{
+		from: from, to: uint32(len(m.threads)), chain: m.byHash[hash], looks: m.next.looks, before: before,
+	})
+	m.byHash[hash] = number
+	m.skips = append(m.skips, skip{})
+	m.addRow(number)
+	return m.entryOf(number)
+}
+
+func (m *Machine) addRow(number uint32) {
+	row := len(m.table)
+	m.table = slices.Grow(m.table, int(m.stride))[:row+int(m.stride)]
+	added := m.table[row:]
+	for column := range added {
+		added[column] = unknown
+	}
+	added[columnWide] = encoded
+	added[columnState] = number
+}
+
+func (m *Machine) entryOf(number uint32) uint32 {
+	entry := number * m.stride
+	if m.skips[number].set {
+		entry |= skipped
+	}
+	return entry
+}
+
+// A skip says which bytes of ASCII keep a state: all but those below low, and a and b, each of
+// them eight times in a word.
+type skip struct {
+	set       bool
+	low, a, b uint64
+}
+
+const ones = 0x0101010101010101
+
+// enough is how many classes must keep a state before it is looked at whether most do.
+const enough = 3
+
+// looped notes that one more class keeps the state of row and returns the flag of a skip that this
+// brings about.
+func (m *Machine) looped(row uint32) (flag uint32) {
+	number := m.table[row+columnState]
+	s := &m.states[number]
+	if s.loops++; s.loops == enough {
+		m.skips[number] = m.findSkip(row)
+	}
+	if m.skips[number].set {
+		return skipped
+	}
+	return 0
+}
+
+// findSkip looks for bytes that keep the state of row. What it names as others may be more
+// than there are: up to the last that is no letter, sign or digit, all.
+func (m *Machine) findSkip(row uint32) skip {
+	keeps := make([]bool, m.stride)
+	for column := uint32(columnClass); column < m.stride; column++ {
+		keeps[column] = m.keeps(row, column)
+	}
+	low, others := byte(0), []byte(nil)
+	for b := range byte(utf8.RuneSelf) {
+		switch {
+		case keeps[m.set.alphabet.ofByte[b]]:
+		case b <= ' ':
+			low = b + 1
+		default:
+			others = append(others, b)
+		}
+	}
+	if len(others) > 2 {
+		return skip{}
+	}
+	others = append(others, 0xff, 0xff) // which is no ASCII
+	return skip{set: true, low: ones * uint64(low), a: ones * uint64(others[0]), b: ones * uint64(others[1])}
+}
+
+// keeps reports whether a character of column leaves the state of row as it is.
+func (m *Machine) keeps(row, column uint32) bool {
+	winner := m.step(row, column)
+	s := &m.states[m.table[row+columnState]]
+	before := other
+	if m.next.looks {
+		before = m.set.alphabet.kinds[column]
+	}
+	return winner < 0 && before == s.before && slices.Equal(m.threads[s.from:s.to], m.next.threads)
+}

@@ -1,0 +1,159 @@
+package dfa
+
+import (
+	"math/bits"
+	"slices"
+	"unicode/utf8"
+)
+
+// An origin is the short form of a path.
+type origin struct {
+	thread  uint32
+	crosses uint32 // index in Machine.crossings; 0: no end of a group
+}
+
+// resolve finds out which rule it was, while the state is still there.
+func (f *finding) resolve(m *Machine) {
+	if f.row == 0 {
+		return
+	}
+	winner := m.origins[m.cameFrom(f.row, f.column)]
+	s := &m.states[m.table[f.row+columnState]]
+	f.rule = int(m.set.ruleOf[m.threads[s.from+winner.thread]])
+}
+
+// group is where the group "host" of what was found begins and ends.
+func (m *Machine) group(line []byte) (from, to int) {
+	host := m.set.rules[m.found.rule].host
+	if host < 0 {
+		return -1, -1
+	}
+	slot := 2 * host
+	if !m.trace(line, 3<<slot) {
+		found := m.slow(line)
+		return found[slot], found[slot+1]
+	}
+	return m.ends[slot], m.ends[slot+1]
+}
+
+// Groups appends to dst where the named groups of the match begin and end that Match has just found in
+// line: pairs in the order of Set.Names, -1 for a group that took no part.
+func (m *Machine) Groups(dst []int, line []byte) []int {
+	if m.found.rule < 0 {
+		return dst
+	}
+	n := 2 * len(m.set.rules[m.found.rule].names)
+	if !m.trace(line, 1<<n-1) {
+		return append(dst, m.slow(line)...)
+	}
+	return append(dst, m.ends[:n]...)
+}
+
+// slow asks package regexp. It is for lines during which the states were cleared.
+func (m *Machine) slow(line []byte) []int {
+	rule := &m.set.rules[m.found.rule]
+	re := rule.slow()
+	found := re.FindSubmatchIndex(line)
+	ends := slices.Clone(found[:2])
+	for i, name := range re.SubexpNames() {
+		if name != "" {
+			ends = append(ends, found[2*i], found[2*i+1])
+		}
+	}
+	return ends
+}
+
+// trace goes back from the end of the match and notes in m.ends where the slots of wanted were
+// crossed last. It returns false where the trail is lost.
+func (m *Machine) trace(line []byte, wanted uint64) bool {
+	for slots := wanted; slots != 0; slots &= slots - 1 {
+		m.ends[bits.TrailingZeros64(slots)] = -1
+	}
+	f := &m.found
+	if f.row == 0 || f.end < m.lost {
+		return false
+	}
+	m.ends[1] = f.end
+	came := m.origins[m.cameFrom(f.row, f.column)]
+	wanted = m.cross(m.crossings[came.crosses].before, wanted&^2, f.end)
+	at, behind := f.end, 0
+	for wanted != 0 && at > m.lost {
+		at, behind, came = m.back(line, at, came.thread)
+		crossed := &m.crossings[came.crosses]
+		wanted = m.cross(crossed.after, wanted, behind)
+		wanted = m.cross(crossed.before, wanted, at)
+	}
+	if wanted != 0 && m.lost == 0 {
+		m.cross(m.begun[came.thread], wanted, 0)
+	}
+	return wanted == 0 || m.lost == 0
+}
+
+// back goes back one character, and more of them until an end of a group is crossed. It returns where that
+// character begins and ends and where the thread behind it came from.
+func (m *Machine) back(line []byte, at int, thread uint32) (begins, ends int, came origin) {
+	trail, cameBy, origins := m.trail[:at], m.cameBy, m.origins
+	for ends = at; ends > m.lost; ends-- {
+		b := line[ends-1]
+		by := int(trail[ends-1] + uint32(m.set.alphabet.ofByte[b]))
+		if b >= utf8.RuneSelf || by >= len(cameBy) || cameBy[by] == 0 {
+			break
+		}
+		came = origins[cameBy[by]+1+thread]
+		if came.crosses != 0 {
+			return ends - 1, ends, came
+		}
+		thread = came.thread
+	}
+	if ends == m.lost {
+		return ends, ends, came
+	}
+	for begins = ends - 1; begins > m.lost && m.trail[begins] == 0; begins-- {
+	}
+	column, _ := m.column(line, begins)
+	return begins, ends, m.origins[m.cameFrom(m.trail[begins], column)+1+thread]
+}
+
+// cross notes that the slots of crossed lie at a place and returns what is still wanted.
+func (m *Machine) cross(crossed, wanted uint64, at int) uint64 {
+	for slots := crossed & wanted; slots != 0; slots &= slots - 1 {
+		m.ends[bits.TrailingZeros64(slots)] = at
+	}
+	return wanted &^ crossed
+}
+
+// cameFrom is the index in m.origins of what a step brought about: first the thread that
+// matched, then where each thread of the new state came from.
+func (m *Machine) cameFrom(row, column uint32) uint32 {
+	if n := len(m.cameBy); n < len(m.table) {
+		m.cameBy = slices.Grow(m.cameBy, len(m.table)-n)[:len(m.table)]
+		clear(m.cameBy[n:])
+	}
+	if from := m.cameBy[row+column]; from != 0 {
+		return from
+	}
+	from := uint32(len(m.origins))
+	m.origins = append(m.origins, origin{})
+	if winner := m.step(row, column); winner >= 0 {
+		m.origins[from] = m.originOf(m.now.came[winner])
+	}
+	for _, came := range m.next.came {
+		m.origins = append(m.origins, m.originOf(came))
+	}
+	m.cameBy[row+column] = from
+	return from
+}
+
+// originOf is the short form of a path.
+func (m *Machine) originOf(p path) origin {
+	if p.crossing == (crossing{}) {
+		return origin{thread: p.thread}
+	}
+	for i, known := range m.crossings {
+		if known == p.crossing {
+			return origin{p.thread, uint32(i)}
+		}
+	}
+	m.crossings = append(m.crossings, p.crossing)
+	return origin{p.thread, uint32(len(m.crossings) - 1)}
+}
