@@ -306,7 +306,10 @@ func (a *attack) admits(s segment, planted string) bool {
 }
 
 // shapeOf is the shape of rule i.
-func (f *Filter) shapeOf(i int) (*shape, error) {
+func (f *Filter) shapeOf(i int) (*shape, error) { return newShape(f.rules[i].Regex, f.tags()) }
+
+// tags are what the tags in f's regexes stand for.
+func (f *Filter) tags() map[string]string {
 	prefix, _ := prefixOf(f.spec.Prefix)
-	return newShape(f.rules[i].Regex, tagsWith(prefix))
+	return tagsWith(prefix)
 }

@@ -1,8 +1,10 @@
 package filter
 
 import (
+	"maps"
 	"regexp"
 	"regexp/syntax"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -22,11 +24,8 @@ type shape struct {
 // firstMark is the first character that stands for a tag: one for private use.
 const firstMark rune = 0xE000
 
-// Marks of tags that mean something to those who look at shapes.
-const (
-	headerMark rune = firstMark + iota // <PREFIX>
-	otherMark                          // the first of all others, which find whom
-)
+// headerMark stands for <PREFIX>. The marks of all others, which find whom, follow by name.
+const headerMark = firstMark
 
 // newShape is the shape of a regex as written, whose tags stand for what tags says. The error
 // is that of package syntax, about a regex without its look-around.
@@ -48,16 +47,19 @@ func newShape(written string, tags map[string]string) (*shape, error) {
 // mark is what stands in a shape for tag, which may be something that only looks like one.
 func (s *shape) mark(tag string, tags map[string]string) string {
 	meaning, ok := tags[tag]
-	if !ok {
+	switch {
+	case !ok:
 		return tag
+	case tag == "<PREFIX>":
+		return s.mean(headerMark, tag, meaning)
+	case strings.Contains(meaning, "(?P<"+hostGroup+">"):
+		n, _ := slices.BinarySearch(slices.Sorted(maps.Keys(tags)), tag)
+		return s.mean(headerMark+1+rune(n), tag, meaning)
 	}
-	mark := headerMark
-	if tag != "<PREFIX>" {
-		mark = otherMark + rune(len(s.names))
-	}
-	if !strings.Contains(meaning, "(?P<"+hostGroup+">") && tag != "<PREFIX>" {
-		return meaning // a group's beginning or end
-	}
+	return meaning // a group's beginning or end
+}
+
+func (s *shape) mean(mark rune, tag, meaning string) string {
 	s.meaning[mark], s.names[mark] = meaning, tag
 	return string(mark)
 }

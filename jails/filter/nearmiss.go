@@ -1,0 +1,283 @@
+package filter
+
+import (
+	"bytes"
+	"fmt"
+	"regexp"
+	"regexp/syntax"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// A NearMiss is where the rule that came furthest stopped in a line that no rule matches.
+type NearMiss struct {
+	Rule   int    // index in Filter.Rules
+	At     int    // index in the line: so far it is what the rule wants
+	Want   string // what the rule wants there, in words
+	Behind bool   // it wants it there or anywhere behind
+
+	score int // characters that the rule says and the line has
+}
+
+// A Searcher finds near misses in lines of one file. It is not for concurrent use.
+type Searcher struct {
+	filter *Filter
+	reader *Reader
+	rules  []*progress // nil: the rule's shape is not known
+}
+
+// NewSearcher looks into lines whose dates are in loc where they name no zone.
+func (f *Filter) NewSearcher(loc *time.Location) *Searcher { return f.search(f.NewReader(loc)) }
+
+// NewDatelessSearcher looks into lines that carry no date.
+func (f *Filter) NewDatelessSearcher() *Searcher { return f.search(f.NewDatelessReader()) }
+
+func (f *Filter) search(r *Reader) *Searcher {
+	s := &Searcher{filter: f, reader: r}
+	for i := range f.rules {
+		s.rules = append(s.rules, f.progressOf(i))
+	}
+	return s
+}
+
+// NearMiss finds the rule that came furthest in line, which none matches; now is when. It is
+// false where no rule has anything to say that line has.
+func (s *Searcher) NearMiss(line []byte, now time.Time) (NearMiss, bool) {
+	if longest := s.filter.longest; longest > 0 && len(line) > longest {
+		return s.tooLong(line, now)
+	}
+	s.reader.Read(line, now)
+	rest := s.reader.cut(line, s.reader.date)
+	best := NearMiss{score: shortest - 1}
+	for i, p := range s.rules {
+		if p == nil {
+			continue
+		}
+		if near := p.in(rest); near.score > best.score {
+			best = near
+			best.Rule = i
+		}
+	}
+	best.At = inLine(line, rest, best.At)
+	return best, best.score >= shortest
+}
+
+// tooLong is the near miss of a line that would match were it not for its length.
+func (s *Searcher) tooLong(line []byte, now time.Time) (NearMiss, bool) {
+	at := s.filter.longest
+	unlimited := *s.filter
+	unlimited.longest = 0
+	reader := *s.reader
+	reader.filter = &unlimited
+	got := reader.Read(line, now)
+	return NearMiss{Rule: got.Rule, At: at, Want: fmt.Sprintf("the end of the line: longest is %d", at)}, got.Outcome != Missed
+}
+
+// inLine is the place in line that at is in rest, which is line with something taken out.
+func inLine(line, rest []byte, at int) int {
+	tail := rest[at:]
+	if bytes.HasSuffix(line, tail) {
+		return len(line) - len(tail)
+	}
+	if wrapped := bytes.TrimSuffix(line, []byte("]")); bytes.HasSuffix(wrapped, tail) {
+		return len(wrapped) - len(tail)
+	}
+	return at
+}
+
+// A progress measures how far a rule gets.
+type progress struct {
+	shape  *shape
+	header *regexp.Regexp   // what stands before the message; nil: nothing does
+	steps  []*syntax.Regexp // what the rule wants one behind the other, the header apart
+	firsts []*regexp.Regexp // the first n steps at the start of a text; compiled when asked for
+	all    *regexp.Regexp   // all steps, anywhere
+}
+
+// progressOf is how rule i is measured; nil where its regex cannot be taken apart.
+func (f *Filter) progressOf(i int) *progress {
+	s, err := f.shapeOf(i)
+	if err != nil {
+		return nil
+	}
+	p := &progress{shape: s, steps: s.row}
+	if len(p.steps) > 0 && p.steps[0].Op == syntax.OpBeginText {
+		p.steps = p.steps[1:]
+	}
+	if s.begins && len(p.steps) > 0 && isHeader(p.steps[0]) {
+		p.header = p.compile(`\A`, p.steps[:1])
+		p.steps = p.steps[1:]
+	}
+	p.firsts = make([]*regexp.Regexp, len(p.steps)+1)
+	p.all = p.compile("", p.steps)
+	if p.all == nil || len(p.steps) == 0 {
+		return nil
+	}
+	return p
+}
+
+func isHeader(re *syntax.Regexp) bool { return re.Op == syntax.OpLiteral && re.Rune[0] == headerMark }
+
+// compile is the steps in a row behind begin; nil where they do not compile.
+func (p *progress) compile(begin string, steps []*syntax.Regexp) *regexp.Regexp {
+	row := &syntax.Regexp{Op: syntax.OpConcat, Sub: steps}
+	if len(steps) == 1 {
+		row = steps[0]
+	}
+	re, err := regexp.Compile(begin + "(?:" + p.shape.regex(row) + ")")
+	if err != nil {
+		return nil
+	}
+	return re
+}
+
+// first is the place of the first n steps in text; nil: it has not got them.
+func (p *progress) first(n int, text []byte) []int {
+	if n == 0 {
+		return []int{0, 0}
+	}
+	if p.firsts[n] == nil {
+		begin := `\A`
+		if !p.shape.begins {
+			begin = ""
+		}
+		if p.firsts[n] = p.compile(begin, p.steps[:n]); p.firsts[n] == nil {
+			return nil
+		}
+	}
+	return p.firsts[n].FindIndex(text)
+}
+
+// in is how far the rule gets in rest. Only the header may be what it misses: then the place is
+// where its message begins.
+func (p *progress) in(rest []byte) NearMiss {
+	from := 0
+	if p.header != nil {
+		if found := p.header.FindIndex(rest); found != nil {
+			from = found[1]
+		}
+	}
+	reached := p.reached(rest[from:])
+	if reached == len(p.steps) {
+		return NearMiss{At: from, Want: "what look-around in its regex demands", score: p.score(reached)}
+	}
+	near := p.stop(rest[from:], reached)
+	near.At += from
+	if found := p.all.FindIndex(rest); found != nil && near.score < p.score(len(p.steps)) {
+		return p.misplaced(found[0])
+	}
+	return near
+}
+
+// reached is how many steps text has from its start.
+func (p *progress) reached(text []byte) int {
+	low, high := 0, len(p.steps)
+	for low < high {
+		middle := (low + high + 1) / 2
+		if p.first(middle, text) != nil {
+			low = middle
+		} else {
+			high = middle - 1
+		}
+	}
+	return low
+}
+
+// misplaced is the near miss of a message that stands at a place where it must not.
+func (p *progress) misplaced(at int) NearMiss {
+	want := "the start of the line"
+	if p.header != nil {
+		want = "what " + p.shape.names[headerMark] + " stands for right before"
+	}
+	return NearMiss{At: at, Want: want, score: p.score(len(p.steps))}
+}
+
+// score is how many characters the first n steps say.
+func (p *progress) score(n int) int {
+	score := 0
+	for _, step := range p.steps[:n] {
+		if step.Op == syntax.OpLiteral && !isMark(step.Rune[0]) {
+			score += len(step.Rune)
+		}
+	}
+	return score
+}
+
+// stop is the near miss of text that has the first reached steps and not the next.
+func (p *progress) stop(text []byte, reached int) NearMiss {
+	next := p.steps[reached]
+	near := NearMiss{Want: p.want(next), score: p.score(reached)}
+	firm := reached
+	for firm > 0 && isWild(p.steps[firm-1]) {
+		firm--
+	}
+	near.At = p.first(firm, text)[1]
+	near.Behind = firm < reached || reached == 0 && !p.shape.begins
+	if end := p.first(reached, text)[1]; firm < reached && end < len(text) {
+		near.At, near.Behind = end, false // the wild part cannot reach further
+	}
+	if next.Op != syntax.OpLiteral || isMark(next.Rune[0]) {
+		return near
+	}
+	at, said, width := likeliest(text[near.At:], next, near.Behind)
+	if said > 1 || !near.Behind {
+		near.At += at + width
+		near.score += said
+		near.Behind = false
+	}
+	return near
+}
+
+// likeliest is the place in text, its start or any, at which it says most of literal: how many
+// characters, and how many bytes these take.
+func likeliest(text []byte, literal *syntax.Regexp, anywhere bool) (at, said, width int) {
+	said, width = common(text, literal)
+	for i := 1; anywhere && i < len(text); i++ {
+		if n, w := common(text[i:], literal); n > said {
+			at, said, width = i, n, w
+		}
+	}
+	return at, said, width
+}
+
+// common is how many characters text and literal begin with together, and their bytes in text.
+func common(text []byte, literal *syntax.Regexp) (said, width int) {
+	for _, want := range literal.Rune {
+		got, n := utf8.DecodeRune(text[width:])
+		if got != want && (literal.Flags&syntax.FoldCase == 0 || !strings.EqualFold(string(got), string(want))) {
+			break
+		}
+		said++
+		width += n
+	}
+	return said, width
+}
+
+// want is step in words.
+func (p *progress) want(step *syntax.Regexp) string {
+	switch step.Op {
+	case syntax.OpLiteral:
+		mark := step.Rune[0]
+		if !isMark(mark) {
+			return fmt.Sprintf("%q", string(step.Rune))
+		}
+		return p.shape.names[mark] + whoIs(p.shape.names[mark])
+	case syntax.OpEndText, syntax.OpEndLine:
+		return "the end of the line"
+	case syntax.OpBeginText, syntax.OpBeginLine:
+		return "the start of the line"
+	}
+	return p.shape.written(step)
+}
+
+// whoIs says what a tag finds.
+func whoIs(tag string) string {
+	switch tag {
+	case "<HOST>":
+		return ", an address or a name"
+	case "<ADDR>":
+		return ", an address"
+	}
+	return ""
+}
