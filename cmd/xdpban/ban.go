@@ -1,10 +1,8 @@
 package main
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
-	"io"
 	"net/netip"
 	"os"
 	"strings"
@@ -34,7 +32,7 @@ func banVerb(p *program) *cobra.Command {
 			if request.Seconds, err = seconds(c, length); err != nil {
 				return err
 			}
-			request.Prefixes, request.Addresses = sources.prefixes, sources.addresses
+			request.List = sources.String()
 			request.Spare = sshPeers(p.environ, "/proc")
 			return p.ban(c, request)
 		},
@@ -56,7 +54,7 @@ func (p *program) ban(c *cobra.Command, request control.BanRequest) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(p.stdout, "banned %s until %s, longer while it goes on\n", named(reply.Banned), reply.Until.Local().Format(time.DateTime))
+	fmt.Fprintf(p.stdout, "banned %s until %s, longer while it goes on\n", named(reply.Banned, reply.Count), reply.Until.Local().Format(time.DateTime))
 	for _, spared := range reply.Spared {
 		fmt.Fprintf(p.stdout, "%s inside it still passes (%s)\n", short(spared.Prefix), spared.Origin)
 	}
@@ -80,7 +78,7 @@ func unbanVerb(p *program) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				request.Prefixes, request.Addresses = sources.prefixes, sources.addresses
+				request.List = sources.String()
 			}
 			return p.unban(c, request)
 		},
@@ -99,8 +97,8 @@ func (p *program) unban(c *cobra.Command, request control.UnbanRequest) error {
 	if err != nil {
 		return err
 	}
-	if len(reply.Unbanned) > 0 || request.All {
-		fmt.Fprintf(p.stdout, "unbanned %s\n", named(reply.Unbanned))
+	if reply.Count > 0 || request.All {
+		fmt.Fprintf(p.stdout, "unbanned %s\n", named(reply.Unbanned, reply.Count))
 	}
 	for _, absent := range reply.Absent {
 		if absent.Covered.IsValid() {
@@ -115,10 +113,10 @@ func (p *program) unban(c *cobra.Command, request control.UnbanRequest) error {
 	return nil
 }
 
-// named is prefixes in a sentence: a few by name, many by number.
-func named(prefixes []netip.Prefix) string {
-	if len(prefixes) == 0 || len(prefixes) > 5 {
-		return number(len(prefixes)) + " sources"
+// named is prefixes, count in all, in a sentence: a few by name, many by number.
+func named(prefixes []netip.Prefix, count int) string {
+	if len(prefixes) == 0 || count > 5 {
+		return number(count) + " sources"
 	}
 	names := make([]string, len(prefixes))
 	for i, prefix := range prefixes {
@@ -127,58 +125,34 @@ func named(prefixes []netip.Prefix) string {
 	return strings.Join(names, ", ")
 }
 
-// sources are what an operator names: prefixes as written, addresses for the daemon to widen.
-type sources struct {
-	prefixes  []netip.Prefix
-	addresses []netip.Addr
-}
-
-// add takes an address or a prefix.
-func (s *sources) add(text string) error {
-	const longest = 60 // no address is: an error need not repeat more of it
-	if len(text) > longest {
-		text = text[:longest] + "..."
-	}
-	prefix, err := ban.ParsePrefix(text)
-	if err != nil {
-		return err
-	}
-	if strings.Contains(text, "/") {
-		s.prefixes = append(s.prefixes, prefix)
-	} else {
-		s.addresses = append(s.addresses, prefix.Addr())
-	}
-	return nil
-}
-
 // sources reads args and the file list. All mistakes in them are one error.
-func (p *program) sources(c *cobra.Command, args []string, list string) (sources, error) {
-	var found sources
+func (p *program) sources(c *cobra.Command, args []string, list string) (ban.List, error) {
+	var found ban.List
 	var wrong []error
 	for _, arg := range args {
-		if err := found.add(arg); err != nil {
+		if err := found.Add(arg); err != nil {
 			wrong = append(wrong, err)
 		}
 	}
 	if list != "" {
-		mistakes, err := found.read(p.stdin, list)
+		mistakes, err := p.readList(&found, list)
 		if err != nil {
-			return sources{}, err
+			return ban.List{}, err
 		}
 		wrong = append(wrong, mistakes...)
 	}
 	if len(wrong) > 0 {
-		return sources{}, usage(c, errors.Join(shortened(wrong)...))
+		return ban.List{}, usage(c, errors.Join(shortened(wrong)...))
 	}
-	if len(found.prefixes)+len(found.addresses) == 0 {
-		return sources{}, usage(c, fmt.Errorf("%s wants an address or a prefix", c.Name()))
+	if found.Len() == 0 {
+		return ban.List{}, usage(c, fmt.Errorf("%s wants an address or a prefix", c.Name()))
 	}
 	return found, nil
 }
 
-// read adds the entries of the file list; - is stdin. Text after a # is a comment.
-func (s *sources) read(stdin io.Reader, list string) (mistakes []error, err error) {
-	in := stdin
+// readList adds the entries of the file list to found; - is standard input.
+func (p *program) readList(found *ban.List, list string) (mistakes []error, err error) {
+	in := p.stdin
 	if list != "-" {
 		file, err := os.Open(list)
 		if err != nil {
@@ -187,19 +161,9 @@ func (s *sources) read(stdin io.Reader, list string) (mistakes []error, err erro
 		defer file.Close()
 		in = file
 	}
-	lines := bufio.NewScanner(in)
-	n := 1
-	for ; lines.Scan(); n++ {
-		text, _, _ := strings.Cut(lines.Text(), "#")
-		if text = strings.TrimSpace(text); text == "" {
-			continue
-		}
-		if err := s.add(text); err != nil {
-			mistakes = append(mistakes, fmt.Errorf("%s:%d: %w", list, n, err))
-		}
-	}
-	if err := lines.Err(); err != nil {
-		return nil, fmt.Errorf("read the list %s: line %d: %w", list, n, reason(err))
+	mistakes, err = found.Read(list, in)
+	if err != nil {
+		return nil, fmt.Errorf("read the list %s: %w", list, err)
 	}
 	return mistakes, nil
 }

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/spf13/cobra"
+
+	"xdpban/internal/ban"
 )
 
 const goodList = "\n192.0.2.7  # called at night\r\n# nobody\n\t198.51.100.77/24\n::ffff:192.0.2.8\n2001:db8::7"
@@ -19,9 +21,9 @@ func TestSourcesOfArgumentsAndList(t *testing.T) {
 	if err := os.WriteFile(list, []byte(goodList), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	want := sources{
-		prefixes:  []netip.Prefix{netip.MustParsePrefix("203.0.113.0/25"), netip.MustParsePrefix("198.51.100.0/24")},
-		addresses: []netip.Addr{netip.MustParseAddr("192.0.2.7"), netip.MustParseAddr("192.0.2.8"), netip.MustParseAddr("2001:db8::7")},
+	want := ban.List{
+		Prefixes:  []netip.Prefix{netip.MustParsePrefix("203.0.113.0/25"), netip.MustParsePrefix("198.51.100.0/24")},
+		Addresses: []netip.Addr{netip.MustParseAddr("192.0.2.7"), netip.MustParseAddr("192.0.2.8"), netip.MustParseAddr("2001:db8::7")},
 	}
 	for _, from := range []string{list, "-"} {
 		p := &program{stdin: strings.NewReader(goodList)}
@@ -53,7 +55,7 @@ func TestMistakesInSources(t *testing.T) {
 	} {
 		p := &program{stdin: strings.NewReader(c.list)}
 		got, err := p.sources(&cobra.Command{Use: "ban"}, c.args, "-")
-		if err == nil || err.Error() != c.want || !reflect.DeepEqual(got, sources{}) {
+		if err == nil || err.Error() != c.want || !reflect.DeepEqual(got, ban.List{}) {
 			t.Errorf("%s: %v, %v; want %s", c.name, got, err, c.want)
 		}
 	}
@@ -103,7 +105,7 @@ func TestNamed(t *testing.T) {
 		{[]netip.Prefix{seven, netip.MustParsePrefix("2001:db8::/64")}, "192.0.2.7, 2001:db8::/64"},
 		{[]netip.Prefix{seven, seven, seven, seven, seven, seven}, "6 sources"},
 	} {
-		if got := named(c.prefixes); got != c.want {
+		if got := named(c.prefixes, len(c.prefixes)); got != c.want {
 			t.Errorf("named(%v) = %s, want %s", c.prefixes, got, c.want)
 		}
 	}

@@ -25,7 +25,7 @@ func (echo) Reload(context.Context) (ReloadReply, error) { return ReloadReply{},
 func FuzzRequest(f *testing.F) {
 	for _, body := range []string{
 		`{"prefixes":["192.0.2.0/24"],"addresses":["2001:db8::1"],"seconds":60,"spare":["::1"]}`,
-		`{"prefixes":["192.0.2.0/24"`, `{"unknown":1}`, `{"seconds":1e99}`, `null`, `[]`, ``, `{"prefixes":["fe80::1%eth0/64"]}`,
+		`{"prefixes":["192.0.2.0/24"`, `{"list":"192.0.2.7\n"}`, `{"unknown":1}`, `{"seconds":1e99}`, `null`, `[]`, ``, `{"prefixes":["fe80::1%eth0/64"]}`,
 	} {
 		f.Add("POST", body)
 		f.Add("DELETE", body)

@@ -121,6 +121,7 @@ func View(r ban.Record, now time.Time) Ban {
 type BanRequest struct {
 	Prefixes  []netip.Prefix `json:"prefixes"`
 	Addresses []netip.Addr   `json:"addresses"` // each with its neighbours of ipv6_prefix
+	List      string         `json:"list"`      // more of both as text, one a line: a million take a second less so
 	Seconds   int64          `json:"seconds"`   // how long; 0: the default bantime
 	Jail      string         `json:"jail"`      // whose ban it is; empty: manual
 	Reason    string         `json:"reason"`
@@ -128,9 +129,13 @@ type BanRequest struct {
 	Force     bool           `json:"force"` // ban even what the allow list holds
 }
 
+// Named is how many prefixes a reply names at most; of more it says the number alone.
+const Named = 1000
+
 // BanReply says what was banned.
 type BanReply struct {
-	Banned []netip.Prefix `json:"banned"`
+	Banned []netip.Prefix `json:"banned"` // none where there are more than Named
+	Count  int            `json:"count"`
 	Until  time.Time      `json:"until"`
 	Spared []Allowed      `json:"spared"` // allowed inside a banned prefix: their packets still pass
 }
@@ -139,12 +144,14 @@ type BanReply struct {
 type UnbanRequest struct {
 	Prefixes  []netip.Prefix `json:"prefixes"`
 	Addresses []netip.Addr   `json:"addresses"` // alone or with their neighbours of ipv6_prefix
+	List      string         `json:"list"`      // more of both as text, one a line
 	All       bool           `json:"all"`
 }
 
 // UnbanReply says what was done for each.
 type UnbanReply struct {
-	Unbanned []netip.Prefix `json:"unbanned"`
+	Unbanned []netip.Prefix `json:"unbanned"` // none where there are more than Named
+	Count    int            `json:"count"`
 	Absent   []Absent       `json:"absent"`
 }
 

@@ -1,10 +1,12 @@
 package daemon
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"xdpban/internal/ban"
@@ -213,8 +215,11 @@ func (d *Daemon) byHand(request control.BanRequest, now time.Time) (map[netip.Pr
 		b := template
 		b.Prefix = prefix
 		wanted[prefix] = b
-		reply.Banned = append(reply.Banned, prefix)
+		if len(prefixes) <= control.Named {
+			reply.Banned = append(reply.Banned, prefix)
+		}
 	}
+	reply.Count = len(wanted)
 	return wanted, reply, nil
 }
 
@@ -223,15 +228,19 @@ var errNoAddress = &control.Error{Kind: control.Usage, Text: "an address or a pr
 
 // named is what request bans, as bans have it.
 func (d *Daemon) named(request control.BanRequest) ([]netip.Prefix, error) {
-	prefixes := make([]netip.Prefix, 0, len(request.Prefixes)+len(request.Addresses))
-	for _, prefix := range request.Prefixes {
+	list, err := listed(request.Prefixes, request.Addresses, request.List)
+	if err != nil {
+		return nil, err
+	}
+	prefixes := make([]netip.Prefix, 0, list.Len())
+	for _, prefix := range list.Prefixes {
 		prefix, err := canonical(prefix)
 		if err != nil {
 			return nil, err
 		}
 		prefixes = append(prefixes, prefix)
 	}
-	for _, addr := range request.Addresses {
+	for _, addr := range list.Addresses {
 		if !addr.IsValid() {
 			return nil, errNoAddress
 		}
@@ -241,6 +250,16 @@ func (d *Daemon) named(request control.BanRequest) ([]netip.Prefix, error) {
 		return nil, errNoAddress
 	}
 	return prefixes, nil
+}
+
+// listed is all that a request names; text is more of it, one a line.
+func listed(prefixes []netip.Prefix, addresses []netip.Addr, text string) (ban.List, error) {
+	list := ban.List{Prefixes: slices.Clip(prefixes), Addresses: slices.Clip(addresses)}
+	mistakes, err := list.Read("list", strings.NewReader(text))
+	if err = errors.Join(append(mistakes[:min(len(mistakes), 10)], err)...); err != nil {
+		return ban.List{}, &control.Error{Kind: control.Usage, Text: err.Error()}
+	}
+	return list, nil
 }
 
 // canonical is prefix as bans have it, masked and IPv4 never in its mapped form, whatever
@@ -319,16 +338,20 @@ func (d *Daemon) unbanByHand(request control.UnbanRequest) (control.UnbanReply, 
 		for prefix := range d.bans {
 			reply.Unbanned = append(reply.Unbanned, prefix)
 		}
-		return reply, d.unban(reply.Unbanned, "by hand")
+		return d.conclude(reply)
 	}
-	for _, prefix := range request.Prefixes {
+	list, err := listed(request.Prefixes, request.Addresses, request.List)
+	if err != nil {
+		return reply, err
+	}
+	for _, prefix := range list.Prefixes {
 		prefix, err := canonical(prefix)
 		if err != nil {
 			return reply, err
 		}
 		d.pick(&reply, prefix, prefix)
 	}
-	for _, addr := range request.Addresses {
+	for _, addr := range list.Addresses {
 		if !addr.IsValid() {
 			return reply, errNoAddress
 		}
@@ -336,7 +359,16 @@ func (d *Daemon) unbanByHand(request control.UnbanRequest) (control.UnbanReply, 
 	}
 	slices.SortFunc(reply.Unbanned, comparePrefixes)
 	reply.Unbanned = slices.Compact(reply.Unbanned) // neighbours have one ban
-	return reply, d.unban(reply.Unbanned, "by hand")
+	return d.conclude(reply)
+}
+
+// conclude ends the bans that reply names, and of a long list leaves it the number.
+func (d *Daemon) conclude(reply control.UnbanReply) (control.UnbanReply, error) {
+	err := d.unban(reply.Unbanned, "by hand")
+	if reply.Count = len(reply.Unbanned); reply.Count > control.Named {
+		reply.Unbanned = []netip.Prefix{}
+	}
+	return reply, err
 }
 
 // pick adds the first of candidates that is banned to what is unbanned. Failures counted

@@ -28,7 +28,7 @@ func (s service) Bans(ctx context.Context) ([]control.Ban, error) {
 	if err != nil {
 		return nil, err
 	}
-	return listed(records, time.Now()), nil // on the client's time, not the loop's
+	return views(records, time.Now()), nil // on the client's time, not the loop's
 }
 
 func (s service) Ban(ctx context.Context, request control.BanRequest) (control.BanReply, error) {
@@ -45,8 +45,8 @@ func (s service) Unban(ctx context.Context, request control.UnbanRequest) (contr
 	return ask(ctx, s.d, func() (control.UnbanReply, error) { return s.d.unbanByHand(request) })
 }
 
-// listed is how those of records that are in force at now are shown, those that end last first.
-func listed(records []ban.Record, now time.Time) []control.Ban {
+// views is how those of records that are in force at now are shown, those that end last first.
+func views(records []ban.Record, now time.Time) []control.Ban {
 	bans := make([]control.Ban, 0, len(records))
 	for _, r := range records {
 		if r.Live(now) {
