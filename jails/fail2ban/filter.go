@@ -1,0 +1,228 @@
+package fail2ban
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"xdpban/internal/yamldoc"
+)
+
+// A Filter is one of filter.d with everything put in but the tags that belong to regexes:
+// <HOST>, <F-USER>, <SKIPLINES> ...
+type Filter struct {
+	Name         string // as in filter.d; of the jail, where that names none
+	Prefregex    Line   // empty: none
+	Failregex    []Line
+	Ignoreregex  []Line
+	Maxlines     int    // 0: not said
+	Datepattern  []Line // none: fail2ban's defaults
+	Journalmatch []Line
+	UseDNS       Line // empty: not said
+}
+
+// filterOptions are those that make a filter, in the order in which fail2ban reads them.
+var filterOptions = []string{"usedns", "prefregex", "ignoreregex", "failregex", "maxlines", "datepattern", "journalmatch"}
+
+// A definition is a filter's file on the way to a Filter, by fail2ban's steps: what is asked
+// for by name[option=value], or said by the jail, is stronger than what the file says.
+type definition struct {
+	*config
+	name  string
+	file  string // the first that was read
+	asked *options
+	vars  *options        // for %(name)s, beside what the file says
+	own   *options        // what the file says
+	cache map[string]text // tags that were looked up
+}
+
+// logtype says which of its prefixes a filter uses, unless it is told.
+func (d *definition) logtype(journal bool) {
+	if value, ok := d.asked.get("logtype"); ok && value.s != "" {
+		return
+	}
+	if definition := d.sections["Definition"]; definition != nil && definition.has("logtype") {
+		return
+	}
+	d.asked.set("logtype", said(map[bool]string{false: "file", true: "journal"}[journal]))
+}
+
+// readOptions reads the filter's options, but not those of jail. With all, whatever else stands
+// in the definition is read too.
+func (d *definition) readOptions(jail *options, all bool) error {
+	d.vars, d.own = jail.merged(d.asked), new(options)
+	for _, name := range filterOptions {
+		if d.vars.has(name) {
+			continue
+		}
+		value, err := d.get("Definition", name, d.vars)
+		if absent(err) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		d.own.set(name, value)
+	}
+	if err := d.readInit(); err != nil || !all {
+		return err
+	}
+	for _, name := range d.sections["Definition"].names {
+		if d.own.has(name) {
+			continue
+		}
+		value, err := d.get("Definition", name, nil)
+		if err != nil {
+			return err
+		}
+		d.own.set(name, value)
+	}
+	return nil
+}
+
+// readInit adds to what is asked for what [Init] says where nothing was asked.
+func (d *definition) readInit() error {
+	init := d.sections["Init"]
+	if init == nil {
+		return nil
+	}
+	for _, name := range init.names {
+		value, err := d.get("Init", name, nil)
+		if err != nil {
+			return err
+		}
+		if !strings.HasPrefix(name, "known/") {
+			d.asked.set("known/"+name, value)
+		}
+		if !d.asked.has(name) {
+			d.asked.set(name, value)
+		}
+	}
+	return nil
+}
+
+// combined is all that is known, with the values of tags in their places.
+func (d *definition) combined() (*options, error) {
+	all := d.own.merged(d.asked)
+	ignore := make(map[string]bool)
+	for _, name := range all.names {
+		if m := conditional.FindStringSubmatch(name); m != nil {
+			ignore[m[1]] = true
+		}
+	}
+	t := tagger{values: all, ignore: ignore, more: d.tag, works: d.works}
+	if err := t.fill(); err != nil {
+		return nil, err
+	}
+	return all, nil
+}
+
+// tag is the value of a tag that is no option of d's own.
+func (d *definition) tag(name string) (text, bool, error) {
+	if value, ok := d.cache[name]; ok {
+		return value, value.at != nil, nil
+	}
+	value, err := d.getFrom("Definition", name, d.vars)
+	if err != nil && !absent(err) {
+		return text{}, false, err
+	}
+	d.cache[name] = value
+	return value, err == nil, nil
+}
+
+// finish makes a Filter of values that are ready.
+func finish(name string, values *options) (*Filter, error) {
+	f := &Filter{Name: name}
+	lines := func(name string) []Line {
+		value, _ := values.get(name)
+		return value.lines()
+	}
+	f.Failregex, f.Ignoreregex, f.Journalmatch = lines("failregex"), lines("ignoreregex"), lines("journalmatch")
+	for _, line := range lines("datepattern") {
+		if line.Text = trim(line.Text); line.Text != "" {
+			f.Datepattern = append(f.Datepattern, line)
+		}
+	}
+	f.Prefregex, f.UseDNS = one(values, "prefregex"), one(values, "usedns")
+	if written := one(values, "maxlines"); written.Text != "" {
+		n, err := strconv.Atoi(trim(written.Text))
+		if err != nil || n < 1 {
+			return nil, yamldoc.Errors{{File: written.File, Line: written.Line, Key: key("Definition", "maxlines"), Msg: fmt.Sprintf("want a number from 1, got %.60q", written.Text)}}
+		}
+		f.Maxlines = n
+	}
+	return f, nil
+}
+
+// one is the value of an option that has one line, or should have.
+func one(values *options, name string) Line {
+	value, ok := values.get(name)
+	if !ok {
+		return Line{}
+	}
+	return Line{value.s, value.place()}
+}
+
+// unknownChoice finds an option that was asked for with a value which the filter does not
+// know: where <mdre-<mode>> chooses, there has to be an option mdre-VALUE.
+func (d *definition) unknownChoice() error {
+	for _, name := range d.asked.names {
+		value := d.asked.values[name]
+		if value.at[0] != (Place{}) {
+			continue // the file's own
+		}
+		choices := d.choices(name)
+		if len(choices) > 0 && !slices.Contains(choices, value.s) {
+			return yamldoc.Errors{{File: d.file, Msg: fmt.Sprintf("has no %s %.60q", name, value.s), Hint: "there are: " + strings.Join(choices, ", ")}}
+		}
+	}
+	return nil
+}
+
+// choices are the values of an option for which the tags that it chooses have a value.
+func (d *definition) choices(option string) []string {
+	chooser := regexp.MustCompile(`<([^ <>]*)<` + regexp.QuoteMeta(option) + `>([^ <>]*)>`)
+	all := d.defaults.merged(d.section("Definition")).merged(d.section("Init"))
+	var choices []string
+	suffixes := make(map[string]bool)
+	for _, name := range all.names {
+		for _, m := range chooser.FindAllStringSubmatch(all.values[name].s, -1) {
+			suffixes[m[2]] = true
+			choices = append(choices, d.between(all, m[1], m[2])...)
+		}
+	}
+	slices.Sort(choices)
+	choices = slices.Compact(choices)
+	return slices.DeleteFunc(choices, func(choice string) bool {
+		for suffix := range suffixes {
+			stem := strings.TrimSuffix(choice, suffix)
+			if suffix != "" && stem != choice && slices.Contains(choices, stem) {
+				return true // mdre-ddos-other is the other of ddos, not a mode ddos-other
+			}
+		}
+		return false
+	})
+}
+
+// between lists what stands between a beginning and an end in the names of options, and in
+// the names of sections where the tag is <section/option>.
+func (d *definition) between(all *options, begin, end string) []string {
+	names := slices.Clone(all.names)
+	if _, option, ok := strings.Cut(end, "/"); ok {
+		for _, section := range d.order {
+			if d.sections[section].has(option) || d.defaults.has(option) {
+				names = append(names, section+"/"+option)
+			}
+		}
+	}
+	var found []string
+	for _, name := range names {
+		middle, ok := strings.CutPrefix(name, begin)
+		if middle, more := strings.CutSuffix(middle, end); ok && more && middle != "" {
+			found = append(found, middle)
+		}
+	}
+	return found
+}
