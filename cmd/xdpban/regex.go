@@ -38,7 +38,7 @@ func regexVerb(p *program) *cobra.Command {
 			if t.now, t.zone, err = when(c, now, zone); err != nil {
 				return err
 			}
-			if t.filter, err = p.filter(c, args[1]); err != nil {
+			if t.filter, err = p.filter(c, args[1], t.dateless); err != nil {
 				return err
 			}
 			log, err := p.open(args[0])
@@ -76,21 +76,28 @@ func when(c *cobra.Command, now, zone string) (time.Time, *time.Location, error)
 	return at, place, nil
 }
 
-// filter is what FILTER means. An error that stands in no file is one of the command line.
-func (p *program) filter(c *cobra.Command, text string) (*filter.Filter, error) {
-	if isRegex(text) {
-		f, err := filter.Inline("regex", []string{text})
-		var bad yamldoc.Errors
-		if errors.As(err, &bad) {
-			return nil, usage(c, fmt.Errorf("FILTER, a regex: %s", bad[0].Msg))
-		}
+// filter is what FILTER means; journal says that the lines are from there. An error that
+// stands in no file is one of the command line.
+func (p *program) filter(c *cobra.Command, text string, journal bool) (*filter.Filter, error) {
+	f, err := p.findFilter(text, journal)
+	var bad yamldoc.Errors
+	if !errors.As(err, &bad) || len(bad) != 1 || bad[0].File != "" {
 		return f, err
 	}
-	f, _, err := jails.FindFilter(p.configPath(), text)
-	var bad yamldoc.Errors
-	if errors.As(err, &bad) && len(bad) == 1 && bad[0].File == "" {
-		return nil, &failure{2, errors.New(bad[0].Msg), bad[0].Hint}
+	if bad[0].Key != "" { // of the regex that FILTER is
+		return nil, usage(c, fmt.Errorf("FILTER, a regex: %s", bad[0].Msg))
 	}
+	return nil, &failure{2, errors.New(bad[0].Msg), bad[0].Hint}
+}
+
+func (p *program) findFilter(text string, journal bool) (*filter.Filter, error) {
+	if f, err := p.fail2banFilter(text, journal); f != nil || err != nil {
+		return f, err
+	}
+	if isRegex(text) {
+		return filter.Inline("regex", []string{text})
+	}
+	f, _, err := jails.FindFilter(p.configPath(), text)
 	return f, err
 }
 

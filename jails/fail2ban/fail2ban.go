@@ -24,9 +24,12 @@ type Config struct {
 	reader reader
 }
 
+// filters is the directory of filters in a Config's.
+const filters = "filter.d"
+
 // Is reports whether dir looks like a configuration of fail2ban.
 func Is(dir string) bool {
-	info, err := os.Stat(filepath.Join(dir, "filter.d"))
+	info, err := os.Stat(filepath.Join(dir, filters))
 	return err == nil && info.IsDir()
 }
 
@@ -63,14 +66,17 @@ func (c *Config) definition(spec string) (*definition, error) {
 	if err != nil {
 		return nil, yamldoc.Errors{{Msg: fmt.Sprintf("filter %.60q: %s", spec, err)}}
 	}
-	files := []string{name}
-	named := !strings.Contains(name, "/")
-	name = strings.TrimSuffix(strings.TrimSuffix(filepath.Base(name), ".conf"), ".local")
-	if named {
-		files = c.files(filepath.Join("filter.d", name))
+	path, dir := name, c.dir
+	name = strings.TrimSuffix(strings.TrimSuffix(filepath.Base(path), ".conf"), ".local")
+	files := []string{path}
+	if strings.Contains(path, "/") {
+		dir = filepath.Dir(filepath.Dir(path))
+	}
+	if path == filepath.Base(path) || filepath.Base(filepath.Dir(path)) == filters {
+		files = filesOf(filepath.Join(dir, filters, name))
 	}
 	if len(files) == 0 {
-		return nil, yamldoc.Errors{{Msg: fmt.Sprintf("there is no filter %.60q in %s", name, filepath.Join(c.dir, "filter.d")), Hint: c.suggest(name)}}
+		return nil, yamldoc.Errors{{Msg: fmt.Sprintf("there is no filter %.60q in %s", name, filepath.Join(dir, filters)), Hint: c.suggest(name)}}
 	}
 	read, err := c.reader.load(files)
 	if err != nil {
@@ -82,10 +88,9 @@ func (c *Config) definition(spec string) (*definition, error) {
 	return &definition{config: read, name: name, file: files[0], asked: asked, cache: make(map[string]text)}, nil
 }
 
-// files are those that are there of what fail2ban reads for a name: name.conf, name.d/*.conf,
-// name.local, name.d/*.local.
-func (c *Config) files(name string) []string {
-	base := filepath.Join(c.dir, name)
+// filesOf are those that are there of what fail2ban reads for a name: base.conf, base.d/*.conf,
+// base.local, base.d/*.local.
+func filesOf(base string) []string {
 	var list []string
 	for _, ext := range []string{".conf", ".local"} {
 		if isFile(base + ext) {
@@ -104,7 +109,7 @@ func escape(path string) string {
 
 // suggest says which filter may have been meant.
 func (c *Config) suggest(name string) string {
-	found, _ := filepath.Glob(filepath.Join(escape(c.dir), "filter.d", "*.conf"))
+	found, _ := filepath.Glob(filepath.Join(escape(c.dir), filters, "*.conf"))
 	for i, file := range found {
 		found[i] = strings.TrimSuffix(filepath.Base(file), ".conf")
 	}

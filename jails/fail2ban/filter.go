@@ -17,7 +17,8 @@ type Filter struct {
 	Prefregex    Line   // empty: none
 	Failregex    []Line
 	Ignoreregex  []Line
-	Maxlines     int    // 0: not said
+	Maxlines     int // 0: not said
+	MaxlinesAt   Place
 	Datepattern  []Line // none: fail2ban's defaults
 	Journalmatch []Line
 	UseDNS       Line // empty: not said
@@ -151,7 +152,7 @@ func finish(name string, values *options) (*Filter, error) {
 		if err != nil || n < 1 {
 			return nil, yamldoc.Errors{{File: written.File, Line: written.Line, Key: key("Definition", "maxlines"), Msg: fmt.Sprintf("want a number from 1, got %.60q", written.Text)}}
 		}
-		f.Maxlines = n
+		f.Maxlines, f.MaxlinesAt = n, written.Place
 	}
 	return f, nil
 }

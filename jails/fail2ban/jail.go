@@ -37,7 +37,7 @@ const versionRead = "1.0.2"
 // every jail, enabled or not. The order is that of the files. The error is a
 // yamldoc.Errors; the jails that have none come along with it.
 func (c *Config) Jails() ([]*Jail, error) {
-	files := c.files("jail")
+	files := filesOf(filepath.Join(c.dir, "jail"))
 	if len(files) == 0 {
 		return nil, yamldoc.Errors{{File: filepath.Join(c.dir, "jail.conf"), Msg: "is missing", Hint: "name the directory of fail2ban, as /etc/fail2ban"}}
 	}

@@ -1,6 +1,8 @@
 package fail2ban
 
 import (
+	"fmt"
+
 	"xdpban/internal/yamldoc"
 	"xdpban/jails/filter"
 )
@@ -18,7 +20,7 @@ func (f *Filter) Spec() *filter.Spec {
 		s.Prefregex = value(f.Prefregex)
 	}
 	if f.Maxlines > 0 {
-		s.Maxlines = yamldoc.Value[int]{V: f.Maxlines, Set: true}
+		s.Maxlines = yamldoc.Value[int]{V: f.Maxlines, File: f.MaxlinesAt.File, Line: f.MaxlinesAt.Line, Set: true}
 	}
 	for _, line := range f.Failregex {
 		rule := yamldoc.Value[filter.RuleSpec]{File: line.File, Line: line.Line, Set: true}
@@ -26,6 +28,20 @@ func (f *Filter) Spec() *filter.Spec {
 		s.Failregex = append(s.Failregex, rule)
 	}
 	return s
+}
+
+// Compile makes f ready to read lines.
+func (f *Filter) Compile() (*filter.Filter, error) {
+	if len(f.Failregex) == 0 {
+		return nil, yamldoc.Errors{{Msg: fmt.Sprintf("filter %.60q has no failregex", f.Name)}}
+	}
+	return filter.New(f.Name, f.Spec(), filter.Normal)
+}
+
+// Regex is a filter of one regex, as fail2ban means it.
+func Regex(regex string) (*filter.Filter, error) {
+	f := &Filter{Name: "regex", Failregex: []Line{{Text: regex}}}
+	return f.Compile()
 }
 
 func value(line Line) yamldoc.Value[string] {
