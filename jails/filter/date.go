@@ -2,8 +2,12 @@ package filter
 
 import (
 	"errors"
+	"fmt"
 	"slices"
+	"strings"
 	"time"
+
+	"xdpban/internal/yamldoc"
 )
 
 // templates names the ways of writing dates that are recognised. A date stands at the start
@@ -19,32 +23,155 @@ var templates = [...]string{
 func Templates() []string { return slices.Clone(templates[:]) }
 
 // Templates names the ways of writing dates that f knows; Result.Template is an index.
-func (f *Filter) Templates() []string { return Templates() }
+func (f *Filter) Templates() []string { return f.dates.names() }
 
 // dates are the ways of writing dates that a filter knows. They may be used by many readers
 // at once.
-type dates struct{}
+type dates struct {
+	dialect   Dialect
+	templates []*template // none: those that are read by hand
+}
 
-// newDates reads patterns as the key datepattern writes them; none: the dates that the
-// dialect knows without it.
-func newDates(patterns []string, dialect Dialect) (*dates, error) {
-	if len(patterns) > 0 || dialect != Native {
-		return nil, errors.New("is not supported yet: syslog and ISO 8601 dates are recognised without it")
+// newDates reads patterns as the key datepattern writes them, each a line or several; none:
+// the dates that the dialect knows without it.
+func newDates(patterns []yamldoc.Value[string], dialect Dialect) (*dates, yamldoc.Errors) {
+	d := &dates{dialect: dialect}
+	var errs yamldoc.Errors
+	for i, pattern := range patterns {
+		if err := d.addLines(pattern.V); err != nil {
+			errs = append(errs, pattern.Error(fmt.Sprintf("datepattern[%d]", i+1), err.Error(), ""))
+		}
 	}
-	return &dates{}, nil
+	if len(d.templates) == 0 && dialect == Fail2ban {
+		d.templates = defaultTemplates(dialect)
+	}
+	return d, errs
+}
+
+func (d *dates) addLines(pattern string) error {
+	if strings.TrimSpace(pattern) == "" {
+		return errors.New("is empty")
+	}
+	for line := range strings.Lines(pattern) {
+		line = strings.TrimSpace(line)
+		if line == "" {
+			continue
+		}
+		if err := d.add(line); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// add adds what pattern stands for: {^LN-BEG} the known dates at the start of a line,
+// {DEFAULT} all known ones, a pattern with {DATE} each of them in its place, {NONE} no date at all.
+func (d *dates) add(pattern string) error {
+	if err := speakable(pattern); err != nil {
+		return err
+	}
+	key := pattern
+	if !strings.Contains(pattern, "%") {
+		key = strings.ToUpper(pattern)
+	}
+	switch {
+	case key == markLine, key == "{DEFAULT}":
+		d.addKnown(key == markLine)
+		return nil
+	case strings.Contains(key, "{DATE}"):
+		return d.addInPlace(pattern)
+	case key == "{NONE}":
+		pattern = markUnbound + "^"
+	}
+	t, err := newTemplate(pattern, d.dialect, time.Now().Year())
+	if err != nil {
+		return err
+	}
+	return d.append(t)
+}
+
+func (d *dates) append(t *template) error {
+	if d.find(t.key) != nil {
+		return fmt.Errorf("%.60q is there twice", t.name)
+	}
+	d.templates = append(d.templates, t)
+	return nil
+}
+
+// find is the template of a key; nil: there is none.
+func (d *dates) find(key string) *template {
+	for _, t := range d.templates {
+		if t.key == key {
+			return t
+		}
+	}
+	return nil
+}
+
+// addKnown adds the known dates that are not there yet. One that is there counts as much as if it were known.
+func (d *dates) addKnown(anchored bool) {
+	for _, t := range defaultTemplates(d.dialect) {
+		if anchored && !t.anchored {
+			continue
+		}
+		if there := d.find(t.key); there != nil {
+			there.weight = t.weight
+			continue
+		}
+		d.templates = append(d.templates, t)
+	}
+}
+
+// addInPlace adds the known dates where pattern says {DATE}.
+func (d *dates) addInPlace(pattern string) error {
+	for _, known := range defaults {
+		bare := strings.TrimPrefix(known.pattern, markLine)
+		t, err := newTemplate(replaceDate(pattern, bare), d.dialect, time.Now().Year())
+		if err != nil {
+			return err
+		}
+		t.name = replaceDate(pattern, known.name)
+		if err := d.append(t); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// replaceDate writes date for each {DATE} of pattern, in any case, before which no backslash stands.
+func replaceDate(pattern, date string) string {
+	const mark = "{DATE}"
+	var out strings.Builder
+	for at := 0; at < len(pattern); {
+		end := min(at+len(mark), len(pattern))
+		if strings.EqualFold(pattern[at:end], mark) && (at == 0 || pattern[at-1] != '\\') {
+			out.WriteString(date)
+			at = end
+			continue
+		}
+		out.WriteByte(pattern[at])
+		at++
+	}
+	return out.String()
+}
+
+// names names the templates; place.template is an index.
+func (d *dates) names() []string {
+	if d.templates == nil {
+		return Templates()
+	}
+	names := make([]string, len(d.templates))
+	for i, t := range d.templates {
+		names[i] = t.name
+	}
+	return names
 }
 
 // learner is what one file shows about its dates.
-func (d *dates) learner() *learner { return &learner{dates: d} }
+func (d *dates) learner() *learner { return newLearner(d) }
 
-// A learner finds the dates of one file. It is not for concurrent use.
-type learner struct {
-	dates  *dates
-	prefer int // index of the template that was seen last
-}
-
-// locate finds the date of line, which is read at now, and learns from it.
-func (l *learner) locate(line []byte, now time.Time) place {
+// locateByHand finds a date at the start of line, and learns from it.
+func (l *learner) locateByHand(line []byte) place {
 	date := locate(line, l.prefer)
 	if date.template >= 0 {
 		l.prefer = date.template
@@ -67,7 +194,13 @@ func (c *cursor) scan(template int) (reading, bool) {
 
 // A place is where a date stands in a line. It has the shape of one; whether there is such a
 // day is seen when it is read.
-type place struct{ from, to, template int }
+type place struct {
+	from, to int
+	template int
+	pattern  *template // nil: it is read by hand
+	start    int       // where the match of pattern begins
+	limit    int       // what stands behind does not belong to the line that pattern matched
+}
 
 // undated is the place of no date.
 var undated = place{template: -1}
@@ -77,14 +210,14 @@ func locate(line []byte, prefer int) place {
 	from := opening(line)
 	text := line[from:]
 	if n := scanned(text, prefer); n > 0 {
-		return place{from, from + n, prefer}
+		return place{from: from, to: from + n, template: prefer}
 	}
 	for i := range templates {
 		if i == prefer {
 			continue
 		}
 		if n := scanned(text, i); n > 0 {
-			return place{from, from + n, i}
+			return place{from: from, to: from + n, template: i}
 		}
 	}
 	return undated

@@ -23,6 +23,7 @@ type Filter struct {
 	Mode    string
 	rules   []rule
 	ignore  []rule
+	dates   *dates
 	longest int
 	spec    *Spec
 }
@@ -50,6 +51,8 @@ func New(name string, spec *Spec, mode string) (*Filter, error) {
 	}
 	prefix, bad := prefixOf(spec.Prefix)
 	errs = append(errs, bad...)
+	f.dates, bad = newDates(spec.Datepattern, spec.Dialect.V)
+	errs = append(errs, bad...)
 	tags := tagsWith(prefix)
 	errs = append(errs, f.addRules(spec.Failregex, tags)...)
 	errs = append(errs, f.addIgnores(spec.Ignoreregex, tags)...)
@@ -71,9 +74,6 @@ func (s *Spec) notYet() yamldoc.Errors {
 	}
 	if s.Maxlines.Set && s.Maxlines.V != 1 {
 		errs = append(errs, s.Maxlines.Error("maxlines", msg, "a rule sees one line"))
-	}
-	if len(s.Datepattern) > 0 {
-		errs = append(errs, s.Datepattern[0].Error("datepattern", msg, "syslog and ISO 8601 dates are recognised without it"))
 	}
 	return errs
 }
@@ -141,7 +141,7 @@ func (f *Filter) Rules() []Rule {
 
 // NewReader reads the lines of one file, whose dates are in loc where they name no zone.
 func (f *Filter) NewReader(loc *time.Location) *Reader {
-	return &Reader{filter: f, loc: loc, dates: (&dates{}).learner()}
+	return &Reader{filter: f, loc: loc, dates: f.dates.learner()}
 }
 
 // NewDatelessReader reads lines that carry no date, as the journal's without what it keeps

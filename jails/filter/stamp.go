@@ -8,6 +8,11 @@ const noYear = -1
 // A reading is a date as digits; nothing says yet that there is such a day.
 type reading struct {
 	year, month, day, hour, minute, second, nano int
+	yearday                                      int  // from 1; 0: none
+	weekday                                      int  // Monday is 1; 0: none
+	week                                         int  // of the year, plus 1; 0: none
+	fromMonday                                   bool // weeks begin on Monday, not on Sunday
+	twelve, afternoon                            bool // hour is that of a clock of 12 hours
 	zoned                                        bool
 	offset                                       int // seconds east of UTC, if zoned
 }
@@ -19,6 +24,9 @@ const ahead = 24 * time.Hour
 func (p place) read(line []byte, loc *time.Location, now time.Time) (time.Time, bool) {
 	if p.template < 0 {
 		return time.Time{}, false
+	}
+	if p.pattern != nil {
+		return p.pattern.read(line[:p.limit], p.start, loc, now)
 	}
 	c := cursor{text: line[p.from:p.to]}
 	r, ok := c.scan(p.template)
@@ -46,20 +54,67 @@ func (r reading) latest(loc *time.Location, now time.Time) (time.Time, bool) {
 // in is r in the given year. An hour that a change of clocks leaves out is taken for one
 // beside it, as time.Date does.
 func (r reading) in(year int, loc *time.Location) (time.Time, bool) {
-	if r.month < 1 || r.month > 12 || r.day < 1 || r.day > daysIn(year, r.month) {
+	year, month, day, ok := r.dayIn(year)
+	if !ok {
 		return time.Time{}, false
 	}
 	zone := loc
 	if r.zoned {
 		zone = time.UTC
 	}
-	t := time.Date(year, time.Month(r.month), r.day, r.hour, r.minute, r.second, r.nano, zone)
+	t := time.Date(year, time.Month(month), day, r.hour, r.minute, r.second, r.nano, zone)
 	return t.Add(-time.Duration(r.offset) * time.Second).In(loc), true
 }
 
 // onClock reports whether a clock shows r's time; second 60 is a leap second.
 func (r reading) onClock() bool {
 	return r.hour < 24 && r.minute < 60 && r.second <= 60
+}
+
+// dayless reports whether r says nothing about its day.
+func (r reading) dayless() bool {
+	return r.month == 0 && r.day == 0 && r.yearday == 0 && (r.week == 0 || r.weekday == 0)
+}
+
+// dayIn is r's day in a year: by month and day, else by the day of the year, else by week and
+// weekday, which may be a day of the year before or behind. false: there is no such day.
+func (r reading) dayIn(year int) (y, m, d int, ok bool) {
+	if r.month > 0 && r.day > 0 || year < 1 || year > 9999 {
+		return year, r.month, r.day, isDay(year, r.month, r.day)
+	}
+	first := time.Date(year, 1, 1, 0, 0, 0, 0, time.UTC)
+	switch {
+	case r.yearday > 0:
+		first = first.AddDate(0, 0, r.yearday-1)
+	case r.week > 0 && r.weekday > 0:
+		first = first.AddDate(0, 0, r.daysIntoYear(first))
+	default:
+		return 0, 0, 0, false
+	}
+	y, month, d := first.Date()
+	return y, int(month), d, true
+}
+
+// daysIntoYear is how far r's day is behind the first day of its year. Week 1 begins with the first
+// Monday or Sunday; what is before it is week 0.
+func (r reading) daysIntoYear(first time.Time) int {
+	day, newYear := r.weekday%7, int(first.Weekday()) // Sunday is 0
+	if r.fromMonday {
+		day, newYear = r.weekday-1, (newYear+6)%7
+	}
+	weeks := r.week - 1
+	if newYear == 0 {
+		weeks-- // the first day begins week 1: there is no week 0
+		if weeks < 0 {
+			weeks = 0
+		}
+	}
+	return 7*weeks + day - newYear
+}
+
+// isDay reports whether there is such a day, in years 1 to 9999.
+func isDay(year, month, day int) bool {
+	return 1 <= year && year <= 9999 && 1 <= month && month <= 12 && 1 <= day && day <= daysIn(year, month)
 }
 
 func daysIn(year, month int) int {

@@ -1,0 +1,249 @@
+package filter
+
+import (
+	"math"
+	"slices"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+// A learner finds the dates of one file and learns how it writes them, by fail2ban's rules:
+// templates that hit move forward, the last one is tried first, and where it hits at another
+// place than before, what else could be meant is looked at. It is not for concurrent use.
+type learner struct {
+	dates   *dates
+	prefer  int // of the dates read by hand: the template seen last
+	matcher matcher
+	order   []candidate
+	unused  int // index of the first candidate that never won
+
+	last     int // index of the candidate that won last
+	distance int // of the last date from the start of its line
+	end      int // of the last date
+	borders  [4]rune
+}
+
+// A candidate is a template and how it did so far.
+type candidate struct {
+	*template
+	number   int   // of the template
+	hits     int   // lines whose date it was
+	matches  int   // lines that it matched
+	lastUsed int64 // nanoseconds since 1970
+	distance int
+}
+
+// longUnused is after what time without a hit a candidate gives way to any that hits.
+const longUnused = int64(5 * time.Minute)
+
+// none is the index of no candidate.
+const none = -1
+
+// A match is where a candidate found a date.
+type match struct {
+	index         int
+	start, limit  int // in bytes: of the match, and of the part of the line in which it was looked for
+	from, to      int // in bytes: of what is cut out
+	distance, end int // in characters: of the match
+}
+
+func newLearner(d *dates) *learner {
+	l := &learner{dates: d, last: none, distance: 1}
+	for i, t := range d.templates {
+		l.order = append(l.order, candidate{template: t, number: i, distance: math.MaxInt32})
+	}
+	return l
+}
+
+// locate finds the date of line, which is read at now, and learns from it.
+func (l *learner) locate(line []byte, now time.Time) place {
+	if l.order == nil {
+		return l.locateByHand(line)
+	}
+	m := l.find(line)
+	if m.index == none {
+		return undated
+	}
+	t := l.order[m.index]
+	l.learn(line, m, now)
+	return place{from: m.from, to: m.to, template: t.number, pattern: t.template, start: m.start, limit: m.limit}
+}
+
+func (l *learner) find(line []byte) match {
+	if len(l.order) == 1 && l.dates.dialect == Native {
+		m, _ := l.match(0, line, 0, len(line)) // where the last line had its date is no reason
+		return m
+	}
+	m, settled, skip := l.again(line)
+	if settled {
+		return m
+	}
+	return l.search(line, m, skip)
+}
+
+// match looks for a date as the candidate i writes it in line[from:to].
+func (l *learner) match(i int, line []byte, from, to int) (match, bool) {
+	c := &l.order[i]
+	if !l.matcher.search(c.prog, line, from, to) {
+		return match{index: none}, false
+	}
+	c.matches++
+	groups := &l.matcher.groups
+	m := match{index: i, start: groups[0], limit: to, from: groups[2], to: groups[3]}
+	if m.from < 0 {
+		m.from, m.to = m.start, m.start // the group took no part
+	}
+	m.distance = utf8.RuneCount(line[:m.start])
+	if !c.anchored {
+		m.end = m.distance + utf8.RuneCount(line[m.start:groups[1]])
+	}
+	return m, true
+}
+
+// again tries the candidate that won last. settled: it wins again. skip is what need not be
+// tried on the whole line any more.
+func (l *learner) again(line []byte) (m match, settled bool, skip int) {
+	if l.last == none {
+		return match{index: none}, false, none
+	}
+	from, to, skip := 0, len(line), l.last
+	anchored := l.order[l.last].anchored
+	if !anchored {
+		if a, b := offset(line, l.distance), offset(line, l.end); l.bordered(line, a, b) {
+			from, to, skip = a, b, none
+		}
+	}
+	m, ok := l.match(l.last, line, from, to)
+	settled = ok && (anchored || len(l.order) == 1 || m.distance == l.distance && m.end == l.end)
+	return m, settled, skip
+}
+
+// search tries all candidates but skip. A date that is further from the start of the line
+// than the last one may be part of a message: it wins only if nothing else does, and of several
+// such the first does.
+func (l *learner) search(line []byte, best match, skip int) match {
+	for i := range l.order {
+		if i == skip {
+			continue
+		}
+		m, ok := l.match(i, line, 0, len(line))
+		if !ok {
+			continue
+		}
+		c := &l.order[i]
+		switch {
+		case i+1 == len(l.order), c.anchored:
+			return m
+		case m.distance == 0 && c.hits > 0 && l.order[i+1].matches == 0:
+			return m
+		case m.distance <= c.distance && m.distance <= l.distance:
+			return m
+		case best.index == none || m.distance < best.distance:
+			best = m
+		}
+	}
+	return best
+}
+
+// learn makes m the last date.
+func (l *learner) learn(line []byte, m match, now time.Time) {
+	c := &l.order[m.index]
+	c.hits++
+	c.lastUsed = now.UnixNano()
+	c.distance = m.distance
+	if l.unused == m.index {
+		l.unused++
+	}
+	l.distance, l.end = m.distance, m.end
+	if !c.anchored {
+		l.borders = bordersOf(line, m.start, offset(line, m.end))
+	}
+	if m.index > 0 && m.index != l.last {
+		m.index = l.forward(m.index)
+	}
+	l.last = m.index
+}
+
+// forward moves the candidate i, which has won, if it has earned it: to the first place where
+// none has won yet or half way to the front, else by one. It returns where the candidate is then.
+func (l *learner) forward(i int) int {
+	to := i / 2
+	if l.unused < i {
+		to = l.unused
+	}
+	if !l.passes(i, to) {
+		if to == i-1 || !l.passes(i, i-1) {
+			return i
+		}
+		to = i - 1
+	}
+	c := l.order[i]
+	l.order = slices.Insert(slices.Delete(l.order, i, i+1), to, c)
+	for l.unused < len(l.order) && l.order[l.unused].hits > 0 {
+		l.unused++
+	}
+	return to
+}
+
+// passes reports whether the candidate i may move to the place of other.
+func (l *learner) passes(i, other int) bool {
+	c, o := &l.order[i], &l.order[other]
+	return c.weighs() > o.weighs() || c.lastUsed-longUnused > o.lastUsed
+}
+
+func (c *candidate) weighs() float64 {
+	return float64(c.hits) * c.weight / float64(max(1, c.distance))
+}
+
+// What borders holds: the characters around the start and the end of a date; noChar where
+// there is none.
+const (
+	startBefore = iota
+	startAt
+	endBefore
+	endAt
+)
+
+const noChar = rune(-1)
+
+func bordersOf(line []byte, start, end int) [4]rune {
+	return [4]rune{charBefore(line, start), charAt(line, start), charBefore(line, end), charAt(line, end)}
+}
+
+// bordered reports whether line looks at both ends of the last date as the last line did: the
+// same characters outside of it, or the same inside if they are signs.
+func (l *learner) bordered(line []byte, start, end int) bool {
+	now := bordersOf(line, start, end)
+	was := &l.borders
+	return (now[startBefore] == was[startBefore] || now[startAt] == was[startAt] && isSign(was[startAt])) &&
+		(now[endAt] == was[endAt] || now[endBefore] == was[endBefore] && isSign(was[endBefore]))
+}
+
+// offset is where in line the character n is, in bytes.
+func offset(line []byte, n int) int {
+	at := 0
+	for ; n > 0 && at < len(line); n-- {
+		_, size := utf8.DecodeRune(line[at:])
+		at += size
+	}
+	return at
+}
+
+func charAt(line []byte, at int) rune {
+	if at == len(line) {
+		return noChar
+	}
+	r, _ := utf8.DecodeRune(line[at:])
+	return r
+}
+
+func charBefore(line []byte, at int) rune {
+	if at == 0 {
+		return noChar
+	}
+	r, _ := utf8.DecodeLastRune(line[:at])
+	return r
+}
+
+func isSign(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsNumber(r) }

@@ -1,0 +1,531 @@
+package filter
+
+import (
+	"errors"
+	"fmt"
+	"regexp/syntax"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// A writing says what the groups of a template hold.
+type writing uint8
+
+const (
+	inFields  writing = iota // groups are named as fields
+	inSeconds                // seconds since 1970
+	inLong                   // seconds, or thousandths or millionths of them, by their length
+	inTAI64N                 // the label of DJB's multilog
+)
+
+// A template is one way of writing a date.
+type template struct {
+	name     string // as written, or what fail2ban's own are called here
+	key      string // two templates with one key are the same
+	dialect  Dialect
+	writing  writing
+	digits   int  // the group that holds the number, unless inFields
+	anchored bool // at the start or at the end of a line
+	weight   float64
+	prog     *program
+}
+
+// Where a pattern says that a date begins.
+type beginning uint8
+
+const (
+	anywhere beginning = iota
+	atWord             // not in the middle of a word
+	atLine             // at the start of a line, behind two characters at most that are none of a word
+)
+
+// Marks that a pattern may begin with.
+const (
+	markLine    = "{^LN-BEG}"
+	markUnbound = "{UNB}"
+)
+
+// newTemplate reads a pattern that is no name of several templates. year is this one.
+func newTemplate(pattern string, d Dialect, year int) (*template, error) {
+	if t, err := newNumber(pattern, d); t != nil || err != nil {
+		return t, err
+	}
+	text, begin, end := pattern, atWord, true
+	if bare, ok := strings.CutPrefix(text, markUnbound); ok {
+		text, begin, end = bare, anywhere, false
+	}
+	if bare, ok := strings.CutPrefix(text, markLine); ok && begin == atWord {
+		text, begin = bare, atLine
+	}
+	regex, folded, err := expandFields(text, year)
+	if err != nil {
+		return nil, err
+	}
+	if folded {
+		regex = `(?iu)` + regex
+	}
+	t := &template{name: pattern, dialect: d, weight: 1}
+	return t, t.compile(regex, begin, end)
+}
+
+// newNumber reads EPOCH, LEPOCH and TAI64N, alone or at the start of a line, and patterns
+// that hold {EPOCH} or {LEPOCH}; nil: it is none of them.
+func newNumber(pattern string, d Dialect) (*template, error) {
+	key := strings.ToUpper(pattern)
+	if strings.Contains(pattern, "%") {
+		key = pattern // fail2ban's rule: a pattern with fields tells case
+	}
+	bare, begin := key, anywhere
+	if cut, ok := strings.CutPrefix(key, markLine); ok {
+		bare, begin = cut, atLine
+	} else if cut, ok := strings.CutPrefix(key, "^"); ok {
+		bare, begin = cut, atLine
+	}
+	t := &template{name: pattern, dialect: d, writing: inSeconds, digits: 1, weight: 1}
+	if strings.Contains(key, "LEPOCH") {
+		t.writing = inLong
+	}
+	digits := epochExpr(t.writing, d)
+	if held := holdEpoch(pattern, digits); strings.Contains(key, "EPOCH") && held != pattern {
+		t.digits = 2
+		return t, t.compile("("+held+")", atWord, true)
+	}
+	switch bare {
+	case "EPOCH", "LEPOCH":
+		if begin == anywhere {
+			return t, t.compile(string(afterMark)+"("+digits+")", begin, true)
+		}
+		return t, t.compile("("+digits+")", begin, true)
+	case "TAI64N":
+		t.writing = inTAI64N
+		return t, t.compile(`@[0-9a-f]{24}`, begin, true)
+	}
+	return nil, nil
+}
+
+// epochExpr is the number of seconds. Caddy writes more digits of a second than fail2ban
+// takes; nanoseconds are Go's.
+func epochExpr(w writing, d Dialect) string {
+	switch {
+	case w == inLong && d == Fail2ban:
+		return `[0-9]{10,11}(?:[0-9]{3}(?:\.[0-9]{1,6}|[0-9]{3})?)?`
+	case w == inLong:
+		return `[0-9]{10,11}(?:[0-9]{3}(?:\.[0-9]{1,6}|[0-9]{3}(?:[0-9]{3})?)?|\.[0-9]{1,9})?`
+	case d == Fail2ban:
+		return `[0-9]{10,11}\b(?:\.[0-9]{3,6})?`
+	}
+	return `[0-9]{10,11}\b(?:\.[0-9]{1,9})?`
+}
+
+// holdEpoch writes {EPOCH} and {LEPOCH} of pattern out, where no backslash stands before them.
+func holdEpoch(pattern, digits string) string {
+	var held strings.Builder
+	for at := 0; at < len(pattern); {
+		rest := strings.ToUpper(pattern[at:])
+		n := 0
+		for _, mark := range []string{"{EPOCH}", "{LEPOCH}"} {
+			if strings.HasPrefix(rest, mark) && (at == 0 || pattern[at-1] != '\\') {
+				n = len(mark)
+			}
+		}
+		if n > 0 {
+			held.WriteString("(" + digits + ")")
+			at += n
+			continue
+		}
+		held.WriteByte(pattern[at])
+		at++
+	}
+	return held.String()
+}
+
+// compile gives regex its bounds and makes t's program of it. What t cuts out of a line is
+// its first group; a regex that has none is put into one.
+func (t *template) compile(regex string, begin beginning, end bool) error {
+	flags, regex := cutFlags(strings.TrimSpace(regex))
+	boundBegin := begin != anywhere && !beginsBound(regex)
+	boundEnd := end && !endsBound(regex)
+	if !hasGroup(regex) {
+		regex = grouped(regex)
+	}
+	t.anchored = !boundBegin && startsLine(regex) || !boundEnd && endsLine(regex)
+	switch {
+	case boundBegin && begin == atLine:
+		t.anchored = true
+		regex = `^(?:\W{0,2})?` + regex
+	case boundBegin:
+		regex = string(withinNoWord) + regex
+	}
+	if boundEnd {
+		regex += string(withinNoWord)
+	}
+	t.key = flags + regex
+	parsed, err := parsePython(flags, unstarred(regex))
+	if err != nil {
+		return err
+	}
+	t.prog, err = newProgram(parsed)
+	return err
+}
+
+// cutFlags takes the first flags, like (?i), out of regex.
+func cutFlags(regex string) (flags, rest string) {
+	for at := 0; at < len(regex); at++ {
+		if !strings.HasPrefix(regex[at:], "(?") {
+			continue
+		}
+		n := 2
+		for at+n < len(regex) && 'a' <= regex[at+n] && regex[at+n] <= 'z' {
+			n++
+		}
+		if n > 2 && at+n < len(regex) && regex[at+n] == ')' {
+			return regex[at+2 : at+n], regex[:at] + regex[at+n+1:]
+		}
+	}
+	return "", regex
+}
+
+// beginsBound reports whether regex says itself where it begins: with ^, with ** for
+// anywhere, each maybe inside groups.
+func beginsBound(regex string) bool {
+	bare := strings.TrimLeft(regex, "(")
+	opened := len(bare) < len(regex)
+	return strings.HasPrefix(bare, "^") || strings.HasPrefix(bare, "**") || opened && strings.HasPrefix(bare, "?:^")
+}
+
+// endsBound reports whether regex says itself where it ends: with $, \b, \s or ** for anywhere.
+func endsBound(regex string) bool {
+	for _, end := range []string{"$", "$)", `\b`, `\s`} {
+		if before, ok := strings.CutSuffix(regex, end); ok && !strings.HasSuffix(before, `\`) {
+			return true
+		}
+	}
+	before, ok := strings.CutSuffix(strings.TrimRight(regex, ")"), "**")
+	return ok && !strings.HasSuffix(before, `\`)
+}
+
+// startsLine reports whether regex begins with ^, or with a group that does and has no other way to begin.
+func startsLine(regex string) bool {
+	if strings.HasPrefix(regex, "^") {
+		return true
+	}
+	bare, ok := strings.CutPrefix(regex, "(")
+	bare = strings.TrimPrefix(bare, "?:")
+	return ok && strings.HasPrefix(bare, "^") && !strings.HasPrefix(bare, "^|")
+}
+
+// endsLine reports whether regex ends with $, or with a group that does and has no other way to end.
+func endsLine(regex string) bool {
+	before, ok := strings.CutSuffix(strings.TrimSuffix(regex, ")"), "$")
+	return ok && !strings.HasSuffix(before, `\`) && !strings.HasSuffix(before, "|")
+}
+
+// hasGroup reports whether regex has a group that has no name. It looks at text alone, as
+// fail2ban does: a bracket inside [...] counts, one behind a backslash does not.
+func hasGroup(regex string) bool {
+	for at := range len(regex) {
+		if regex[at] != '(' || strings.HasPrefix(regex[at:], "(?") {
+			continue
+		}
+		if before := regex[:at]; !strings.HasSuffix(before, `\`) && !strings.HasSuffix(before, "(?") {
+			return true
+		}
+	}
+	return false
+}
+
+// grouped puts regex into a group, without the ^ and the $ around it.
+func grouped(regex string) string {
+	body, begin := strings.CutPrefix(regex, "^")
+	body, end := strings.CutSuffix(body, "$")
+	group := "(" + body + ")"
+	if begin {
+		group = "^" + group
+	}
+	if end {
+		group += "$"
+	}
+	return group
+}
+
+// unstarred takes ** from the begin and the end of regex.
+func unstarred(regex string) string {
+	opened := len(regex) - len(strings.TrimLeft(regex, "("))
+	regex = regex[:opened] + strings.TrimPrefix(regex[opened:], "**")
+	closed := len(strings.TrimRight(regex, ")"))
+	if before, ok := strings.CutSuffix(regex[:closed], "**"); ok && !strings.HasSuffix(before, `\`) {
+		regex = before + regex[closed:]
+	}
+	return regex
+}
+
+// parsePython reads a regex in Python's dialect as far as dates need it. A reference back to
+// a group of one character, (?P=_sep), becomes an alternative for each such character.
+func parsePython(flags, regex string) (*syntax.Regexp, error) {
+	if bad := strings.Trim(flags, "iu"); bad != "" {
+		return nil, fmt.Errorf("has flags %q: only (?i) and (?u) mean something for dates", bad)
+	}
+	if strings.Contains(flags, "i") {
+		regex = `(?i)` + regex
+	}
+	text, err := toGo(regex)
+	if err != nil {
+		return nil, err
+	}
+	parsed, err := syntax.Parse(text, syntax.Perl)
+	var bad *syntax.Error
+	if errors.As(err, &bad) {
+		return nil, fmt.Errorf("%s: %.60q", bad.Code, bad.Expr)
+	}
+	if err != nil {
+		return nil, err
+	}
+	parsed, err = resolve(parsed)
+	if err != nil {
+		return nil, err
+	}
+	if left := referred(parsed); left >= 0 {
+		return nil, fmt.Errorf("refers back to group %d: that is supported for a group of single characters, as (?P<_sep>[-/]), before it in the same sequence", left)
+	}
+	return parsed, nil
+}
+
+// What Python's classes hold beyond Go's. The line as Python has it is text, not bytes.
+const (
+	pythonSpace = `\x{9}-\x{D}\x{1C}-\x{20}\x{85}\x{A0}\x{1680}\x{2000}-\x{200A}\x{2028}\x{2029}\x{202F}\x{205F}\x{3000}`
+	pythonWord  = `\pL\pN_`
+)
+
+// toGo rewrites a regex from Python's dialect to Go's. References become marks: see refMark.
+func toGo(regex string) (string, error) {
+	var out strings.Builder
+	names := []string{""}
+	inClass := false
+	for at := 0; at < len(regex); {
+		rest := regex[at:]
+		n := 1
+		switch {
+		case rest[0] == '\\' && len(rest) > 1:
+			n = 2
+			out.WriteString(escape(rest[:2], inClass))
+		case inClass && rest[0] == '[':
+			out.WriteString(`\[`)
+		case inClass:
+			inClass = rest[0] != ']'
+			out.WriteByte(rest[0])
+		case rest[0] == '[':
+			n = classStart(rest)
+			inClass = true
+			out.WriteString(rest[:n])
+		case strings.HasPrefix(rest, "(?P="):
+			end := strings.IndexByte(rest, ')')
+			number := groupNumber(names, rest[len("(?P="):max(end, len("(?P="))])
+			if end < 0 || number == 0 {
+				return "", fmt.Errorf("%.40q refers to no group before it", rest)
+			}
+			n = end + 1
+			out.WriteRune(refMark(number))
+		case strings.HasPrefix(rest, "(?=") || strings.HasPrefix(rest, "(?!") || strings.HasPrefix(rest, "(?<=") || strings.HasPrefix(rest, "(?<!") || strings.HasPrefix(rest, "(?("):
+			return "", fmt.Errorf("%.40q looks around: that is not supported in dates", rest)
+		case strings.HasPrefix(rest, "(?P<"):
+			end := strings.IndexByte(rest, '>')
+			if end < 0 {
+				return "", fmt.Errorf("%.40q has no end", rest)
+			}
+			name := rest[len("(?P<"):end]
+			if groupNumber(names, name) > 0 {
+				return "", fmt.Errorf("has two groups named %q", name)
+			}
+			names = append(names, name)
+			n = end + 1
+			out.WriteString(rest[:n])
+		case rest[0] == '(' && !strings.HasPrefix(rest, "(?"):
+			names = append(names, "")
+			out.WriteByte('(')
+		case strings.HasPrefix(rest, "{,"):
+			n = 2
+			out.WriteString("{0,")
+		default:
+			out.WriteByte(rest[0])
+		}
+		at += n
+	}
+	return out.String(), nil
+}
+
+// classStart is the length of what opens a class: [, [^, and a ] that stands for itself.
+func classStart(text string) int {
+	n := 1
+	if strings.HasPrefix(text[n:], "^") {
+		n++
+	}
+	if strings.HasPrefix(text[n:], "]") {
+		n++
+	}
+	return n
+}
+
+// escape is what a backslash and a character are in Go's dialect.
+func escape(text string, inClass bool) string {
+	open, negated, end := "[", "[^", "]"
+	if inClass {
+		open, end = "", ""
+	}
+	switch text {
+	case `\s`:
+		return open + pythonSpace + end
+	case `\w`:
+		return open + pythonWord + end
+	case `\S`:
+		if !inClass {
+			return negated + pythonSpace + end
+		}
+	case `\W`:
+		if !inClass {
+			return negated + pythonWord + end
+		}
+	case `\Z`:
+		return `\z`
+	}
+	return text
+}
+
+func groupNumber(names []string, name string) int {
+	for i, known := range names {
+		if i > 0 && known != "" && known == name {
+			return i
+		}
+	}
+	return 0
+}
+
+// refMark stands for a reference to a group in a regex on its way to a program: a character
+// of the last plane's private use.
+func refMark(group int) rune { return '\U00100000' + rune(group) }
+
+// markedGroup is the group that r refers to; 0: r is a character like any other.
+func markedGroup(r rune) int {
+	if group := r - '\U00100000'; 0 < group && group < 1<<15 {
+		return int(group)
+	}
+	return 0
+}
+
+// referred is a group that re refers to; -1: none.
+func referred(re *syntax.Regexp) int {
+	if re.Op == syntax.OpLiteral {
+		for _, r := range re.Rune {
+			if group := markedGroup(r); group > 0 {
+				return group
+			}
+		}
+	}
+	for _, sub := range re.Sub {
+		if group := referred(sub); group >= 0 {
+			return group
+		}
+	}
+	return -1
+}
+
+// maxSeparators bounds the characters of a group that is referred to.
+const maxSeparators = 16
+
+// resolve replaces references to groups of one character. (?P<s>[-/])x(?P=s) becomes
+// (?:(-)x-|(/)x/), where the groups of both alternatives have one number.
+func resolve(re *syntax.Regexp) (*syntax.Regexp, error) {
+	for i, sub := range re.Sub {
+		resolved, err := resolve(sub)
+		if err != nil {
+			return nil, err
+		}
+		re.Sub[i] = resolved
+	}
+	if re.Op != syntax.OpConcat {
+		return re, nil
+	}
+	for i := len(re.Sub) - 1; i >= 0; i-- {
+		group := re.Sub[i]
+		if group.Op != syntax.OpCapture || !refersTo(re.Sub[i+1:], group.Cap) {
+			continue
+		}
+		chars := charsOf(group.Sub[0])
+		if len(chars) == 0 {
+			return nil, fmt.Errorf("refers back to the group %q, which is no short list of characters", group.Name+strconv.Itoa(group.Cap))
+		}
+		either := &syntax.Regexp{Op: syntax.OpAlternate, Flags: re.Flags}
+		for _, r := range chars {
+			either.Sub = append(either.Sub, withChar(re.Sub[i:], group.Cap, r))
+		}
+		re.Sub = append(re.Sub[:i:i], either)
+	}
+	return re, nil
+}
+
+func refersTo(subs []*syntax.Regexp, group int) bool {
+	for _, sub := range subs {
+		if sub.Op == syntax.OpLiteral && strings.ContainsRune(string(sub.Rune), refMark(group)) || refersTo(sub.Sub, group) {
+			return true
+		}
+	}
+	return false
+}
+
+// charsOf lists what a class, or a literal of one character, matches; nil: re is neither, or it is too many.
+func charsOf(re *syntax.Regexp) []rune {
+	switch re.Op {
+	case syntax.OpLiteral:
+		if len(re.Rune) == 1 {
+			return re.Rune
+		}
+	case syntax.OpCharClass:
+		var chars []rune
+		for i := 0; i+1 < len(re.Rune); i += 2 {
+			for r := re.Rune[i]; r <= re.Rune[i+1]; r++ {
+				if chars = append(chars, r); len(chars) > maxSeparators {
+					return nil
+				}
+			}
+		}
+		return chars
+	}
+	return nil
+}
+
+// withChar is the sequence of subs, the first of which is the group, where the group is r.
+func withChar(subs []*syntax.Regexp, group int, r rune) *syntax.Regexp {
+	first := *subs[0]
+	first.Sub = []*syntax.Regexp{{Op: syntax.OpLiteral, Rune: []rune{r}}}
+	all := []*syntax.Regexp{&first}
+	for _, sub := range subs[1:] {
+		all = append(all, filled(sub, group, r))
+	}
+	return &syntax.Regexp{Op: syntax.OpConcat, Flags: subs[0].Flags, Sub: all}
+}
+
+// filled is a copy of re where references to the group are r.
+func filled(re *syntax.Regexp, group int, r rune) *syntax.Regexp {
+	c := *re
+	if re.Op == syntax.OpLiteral {
+		c.Rune = []rune(strings.ReplaceAll(string(re.Rune), string(refMark(group)), string(r)))
+	}
+	c.Sub = nil
+	for _, sub := range re.Sub {
+		c.Sub = append(c.Sub, filled(sub, group, r))
+	}
+	return &c
+}
+
+// speakable refuses patterns that hold what marks are made of.
+func speakable(pattern string) error {
+	if !utf8.ValidString(pattern) {
+		return errors.New("is not UTF-8")
+	}
+	for _, r := range pattern {
+		if r >= '\U00100000' || r < ' ' && r != '\t' {
+			return fmt.Errorf("holds %q", r)
+		}
+	}
+	return nil
+}
