@@ -3,7 +3,6 @@ package dfa
 import (
 	"regexp/syntax"
 	"slices"
-	"unicode/utf8"
 )
 
 // Options are the limits of a Machine.
@@ -38,10 +37,11 @@ type Machine struct {
 	stack     []branch
 
 	// The line that was looked at last.
-	trail []uint32 // row of the state before each character; 0 inside a character
-	lost  int      // where the trail begins; before, the states are gone
-	found finding
-	ends  [64]int // of groups, by slot, as far as they were asked for
+	memories [maxMemories]memory
+	trail    []uint32 // row of the state before each character; 0 inside a character
+	lost     int      // where the trail begins; before, the states are gone
+	found    finding
+	ends     [64]int // of groups, by slot, as far as they were asked for
 }
 
 // A state is a list of threads. Where one of them has to look at the next character before it
@@ -86,6 +86,7 @@ func (m *Machine) clear() {
 	m.threads = m.threads[:0]
 	m.table = append(m.table[:0], make([]uint32, m.stride)...)
 	clear(m.byHash)
+	clear(m.memories[:])
 	m.skips = append(m.skips[:0], skip{})
 	m.first = 0
 	m.cameBy = m.cameBy[:0]
@@ -364,65 +365,4 @@ func (m *Machine) entryOf(number uint32) uint32 {
 		entry |= skipped
 	}
 	return entry
-}
-
-// A skip says which bytes of ASCII keep a state: all but those below low, and a and b, each of
-// them eight times in a word.
-type skip struct {
-	set       bool
-	low, a, b uint64
-}
-
-const ones = 0x0101010101010101
-
-// enough is how many classes must keep a state before it is looked at whether most do.
-const enough = 3
-
-// looped notes that one more class keeps the state of row and returns the flag of a skip that this
-// brings about.
-func (m *Machine) looped(row uint32) (flag uint32) {
-	number := m.table[row+columnState]
-	s := &m.states[number]
-	if s.loops++; s.loops == enough {
-		m.skips[number] = m.findSkip(row)
-	}
-	if m.skips[number].set {
-		return skipped
-	}
-	return 0
-}
-
-// findSkip looks for bytes that keep the state of row. What it names as others may be more
-// than there are: up to the last that is no letter, sign or digit, all.
-func (m *Machine) findSkip(row uint32) skip {
-	keeps := make([]bool, m.stride)
-	for column := uint32(columnClass); column < m.stride; column++ {
-		keeps[column] = m.keeps(row, column)
-	}
-	low, others := byte(0), []byte(nil)
-	for b := range byte(utf8.RuneSelf) {
-		switch {
-		case keeps[m.set.alphabet.ofByte[b]]:
-		case b <= ' ':
-			low = b + 1
-		default:
-			others = append(others, b)
-		}
-	}
-	if len(others) > 2 {
-		return skip{}
-	}
-	others = append(others, 0xff, 0xff) // which is no ASCII
-	return skip{set: true, low: ones * uint64(low), a: ones * uint64(others[0]), b: ones * uint64(others[1])}
-}
-
-// keeps reports whether a character of column leaves the state of row as it is.
-func (m *Machine) keeps(row, column uint32) bool {
-	winner := m.step(row, column)
-	s := &m.states[m.table[row+columnState]]
-	before := other
-	if m.next.looks {
-		before = m.set.alphabet.kinds[column]
-	}
-	return winner < 0 && before == s.before && slices.Equal(m.threads[s.from:s.to], m.next.threads)
 }

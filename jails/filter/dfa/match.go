@@ -1,10 +1,6 @@
 package dfa
 
-import (
-	"encoding/binary"
-	"math/bits"
-	"unicode/utf8"
-)
+import "unicode/utf8"
 
 // A finding is the best match that a line is known to have.
 type finding struct {
@@ -32,35 +28,52 @@ func (m *Machine) scan(line []byte) {
 	if entry&dead != 0 {
 		return
 	}
-	trail := m.newTrail(len(line))
-	ofByte := &m.set.alphabet.ofByte
-	row := entry & rowOnly
-	for at := 0; ; {
-		table := m.table
-		for ; at < len(line) && at < len(trail); at++ {
-			entry = table[row+uint32(ofByte[line[at]])]
-			trail[at] = row
-			if entry > rowOnly {
-				break
-			}
-			row = entry
-		}
-		if at >= len(line) {
-			m.arrive(row, columnEnd, at)
-			return
-		}
-		column, width := m.column(line, at)
-		clear(trail[at+1 : at+width])
-		entry = m.arrive(row, column, at)
-		if entry&dead != 0 {
-			return
-		}
-		row = entry & rowOnly
-		at += width
-		if entry&skipped != 0 {
-			at = m.pass(line, trail, row, at)
+	m.newTrail(len(line))
+	at, row := 0, entry&rowOnly
+	for row != 0 && at < len(line) {
+		if at, row = m.leap(line, at, row); row != 0 {
+			at, row = m.read(line, at, row)
 		}
 	}
+	if row != 0 {
+		m.arrive(row, columnEnd, at)
+	}
+}
+
+// read reads a word, or less where a step asks for more than a look into the table: the first of
+// these is made too. Row 0 is the end: no thread is left.
+func (m *Machine) read(line []byte, at int, row uint32) (int, uint32) {
+	end := min(at+wordLen, len(line))
+	stop, last := m.run(line[:end], at, row)
+	if stop == end {
+		m.learn(line, at, row, last)
+		return stop, last
+	}
+	column, width := m.column(line, stop)
+	clear(m.trail[stop+1 : stop+width])
+	entry := m.arrive(last, column, stop)
+	if entry == dead && m.lost == 0 {
+		m.learn(line, at, row, 0)
+	}
+	at, row = stop+width, entry&rowOnly
+	if entry&skipped != 0 {
+		at = m.skip(line, at, row)
+	}
+	return at, row
+}
+
+// run reads line from at on while each step leads to a state and nothing else.
+func (m *Machine) run(line []byte, at int, row uint32) (int, uint32) {
+	table, trail, ofByte := m.table, m.trail, &m.set.alphabet.ofByte
+	for ; at < len(line) && at < len(trail); at++ {
+		entry := table[row+uint32(ofByte[line[at]])]
+		trail[at] = row
+		if entry > rowOnly {
+			break
+		}
+		row = entry
+	}
+	return at, row
 }
 
 // arrive is the entry for a character of a column at a place of the line, behind which may be the
@@ -89,33 +102,9 @@ func (m *Machine) column(line []byte, at int) (column uint32, width int) {
 }
 
 // newTrail makes room for the trail of a line of n bytes.
-func (m *Machine) newTrail(n int) []uint32 {
+func (m *Machine) newTrail(n int) {
 	if cap(m.trail) < n {
 		m.trail = make([]uint32, n, n+n/2)
 	}
 	m.trail = m.trail[:n]
-	return m.trail
-}
-
-// high is the highest bit of each byte of a word.
-const high = 0x80 * ones
-
-// pass is the place behind the characters that keep the state of row, as far as whole words go. A
-// subtraction borrows from the bytes above alone, so that the lowest bit that is set is right.
-func (m *Machine) pass(line []byte, trail []uint32, row uint32, at int) int {
-	s := &m.skips[m.table[row+columnState]]
-	for len(line)-at >= 8 {
-		w := binary.LittleEndian.Uint64(line[at:])
-		a, b := w^s.a, w^s.b
-		stops := ((w - s.low) | w | ((a - ones) &^ a) | ((b - ones) &^ b)) & high
-		n := bits.TrailingZeros64(stops) / 8
-		for i := range trail[at : at+n] {
-			trail[at+i] = row
-		}
-		at += n
-		if n < 8 {
-			break
-		}
-	}
-	return at
 }
