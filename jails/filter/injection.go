@@ -2,11 +2,13 @@ package filter
 
 import (
 	"bytes"
+	"fmt"
 	"net/netip"
 	"regexp"
 	"regexp/syntax"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -56,13 +58,15 @@ var (
 func (f *Filter) Injections() []Injection {
 	found := make([]Injection, len(f.rules))
 	lures := f.lures()
+	var all sync.WaitGroup
 	for i := range f.rules {
-		found[i] = f.injection(i, lures)
+		all.Go(func() { found[i] = f.injection(i, lures) })
 	}
+	all.Wait()
 	return found
 }
 
-// lures are lines of all rules that could ban, about the planted addresses.
+// lures are lines of all rules that could ban, about the planted address.
 func (f *Filter) lures() []string {
 	var lures []string
 	for i, rule := range f.rules {
@@ -70,12 +74,10 @@ func (f *Filter) lures() []string {
 		if err != nil || rule.Trust == Untrusted {
 			continue
 		}
-		for _, planted := range []netip.Addr{plantedFour, plantedSix} {
-			line := s.lineOf(0)
-			if host := hostIn(line); host >= 0 {
-				line[host].text = planted.String()
-				lures = append(lures, text(line))
-			}
+		line := s.lineOf(0)
+		if host := hostIn(line); host >= 0 {
+			line[host].text = plantedFour.String()
+			lures = append(lures, text(line))
 		}
 	}
 	return lures
@@ -119,17 +121,35 @@ func (f *Filter) linesOf(i int) [][]segment {
 		return nil
 	}
 	var lines [][]segment
+	seen := make(map[string]bool)
+	add := func(line []segment, kind int) {
+		if key := fmt.Sprint(kind, outline(line)); !seen[key] {
+			seen[key] = true
+			lines = append(lines, line)
+		}
+	}
 	for turn := range turns(s.tree) {
-		lines = append(lines, s.lineOf(turn))
+		add(s.lineOf(turn), turn%2)
 	}
 	if c := s.cutter(); c != nil {
 		for _, line := range f.sampleLines(i) {
 			if cut := c.cut(line); cut != nil {
-				lines = append(lines, cut)
+				add(cut, 2)
 			}
 		}
 	}
 	return lines
+}
+
+// outline is what a line is made of, whatever its words: lines of one outline are attacked once.
+func outline(line []segment) []string {
+	var parts []string
+	for _, s := range line {
+		if s.kind != fixed {
+			parts = append(parts, fmt.Sprintf("%d %p", s.kind, s.part))
+		}
+	}
+	return parts
 }
 
 // samplesTried bounds how many samples of a rule are attacked.
@@ -145,7 +165,7 @@ func (f *Filter) sampleLines(i int) [][]byte {
 		line := []byte(sample.V.Line)
 		r := f.NewReader(time.UTC)
 		if got := r.Read(line, sampleTime); got.Outcome == Matched && got.Rule == i && got.Addr.IsValid() {
-			lines = append(lines, bytes.Clone(r.cut(line, r.date)))
+			lines = append(lines, bytes.Clone(r.see(line, sampleTime)))
 		}
 	}
 	return lines
@@ -212,14 +232,14 @@ func (a *attack) read(line string) (netip.Addr, int) {
 	return got.Addr, got.Rule
 }
 
-// run plants every text into every part. What the rule itself admits is worse than what it
-// excludes; false: nothing came out.
+// run plants texts into every part that the client may write. What the rule itself admits is
+// worse than what it excludes; false: nothing came out.
 func (a *attack) run() (worst Injection, found bool) {
-	for _, planted := range a.texts() {
-		for i, s := range a.segments {
-			if s.kind != wild || found && !a.admits(s, planted) {
-				continue
-			}
+	for i, s := range a.segments {
+		if s.kind != wild {
+			continue
+		}
+		for _, planted := range a.texts(i) {
 			got, ok := a.plant(i, planted)
 			if ok && (!found || got.Verdict == Moves) {
 				worst, found = got, true
@@ -227,34 +247,35 @@ func (a *attack) run() (worst Injection, found bool) {
 			if worst.Verdict == Moves {
 				return worst, true
 			}
+			if ok {
+				break
+			}
 		}
 	}
 	return worst, found
 }
 
-// texts are what a client might write: each stretch of the line itself that has the address in
-// it, about somebody else, and the lures.
-func (a *attack) texts() []string {
+// texts are what the client might write into segment i: the stretches of the line itself that
+// lead from a part that may take all before them over the address, somebody else's, to one that may
+// take all behind; and the lures.
+func (a *attack) texts(i int) []string {
 	var texts []string
-	add := func(text string) {
-		for _, around := range []string{text, "x" + text, "x" + text + " ", text + " x"} {
-			if !slices.Contains(texts, around) {
-				texts = append(texts, around)
-			}
-		}
-	}
-	for from := a.host; from >= 0; from-- {
-		if k := a.segments[from].kind; k != fixed && k != whom && from > 0 {
+	for from := 1; from <= min(i+1, a.host); from++ {
+		if a.segments[from-1].kind != wild || from <= i && i < a.host && !a.admits(a.segments[from-1], a.planted.String()+` "'x`) {
 			continue
 		}
 		for to := a.host + 1; to <= len(a.segments); to++ {
+			if to < len(a.segments) && a.segments[to].kind != wild {
+				continue
+			}
 			stretch := slices.Clone(a.segments[from:to])
 			stretch[a.host-from].text = a.planted.String()
-			add(text(stretch))
+			forged := text(stretch)
+			texts = append(texts, forged, "x"+forged, "x"+forged+" x")
 		}
 	}
 	for _, lure := range a.lures {
-		add(lure)
+		texts = append(texts, "x "+lure)
 	}
 	return texts
 }

@@ -7,36 +7,6 @@ import (
 	"time"
 )
 
-func TestShippedRulesCannotBeMoved(t *testing.T) {
-	for _, f := range shippedInAllModes(t) {
-		rules := f.Rules()
-		for _, got := range f.Injections() {
-			switch trust := rules[got.Rule].Trust; {
-			case got.Verdict == Steady && trust != Untrusted:
-			case got.Verdict == Believed && trust == Untrusted:
-			default:
-				t.Errorf("%v: %s %v by %s through %s:\n%q", f, rules[got.Rule].Name, got.Verdict, rules[got.By].Name, got.Part, got.Line)
-			}
-		}
-	}
-}
-
-// shippedInAllModes are the filters that xdpban comes with, each in each of its modes.
-func shippedInAllModes(t testing.TB) []*Filter {
-	t.Helper()
-	var all []*Filter
-	for _, f := range shipped(t) {
-		for _, mode := range f.spec.Modes() {
-			in, err := New(f.Name, f.spec, mode)
-			if err != nil {
-				t.Fatal(err)
-			}
-			all = append(all, in)
-		}
-	}
-	return all
-}
-
 func TestInjections(t *testing.T) {
 	for name, c := range map[string]struct {
 		regexes string // a line each

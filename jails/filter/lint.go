@@ -19,7 +19,7 @@ type Finding struct {
 // they must or that never match.
 func (f *Filter) Lint() []Finding {
 	l := linter{filter: f}
-	lures := f.lures()
+	injections := f.Injections()
 	for i := range f.rules {
 		l.rule = i
 		s, err := f.shapeOf(i)
@@ -29,10 +29,12 @@ func (f *Filter) Lint() []Finding {
 		}
 		l.shapes = append(l.shapes, s)
 		l.anchor(s)
-		l.injection(f.injection(i, lures))
+		l.injection(injections[i])
 		l.quoted(s)
 		l.repetition(s)
-		l.never(s)
+		if !l.never(s) && injections[i].Verdict == Unproven && !eats(s) {
+			l.find("matches none of the lines that could be made of it, so that nobody can say whether its address can be moved", "give the filter a sample that it matches")
+		}
 	}
 	l.ignores()
 	return l.findings
@@ -199,23 +201,24 @@ func unbounded(re *syntax.Regexp) bool {
 }
 
 // never finds rules of which it is certain that no line ever reaches them.
-func (l *linter) never(s *shape) {
+func (l *linter) never(s *shape) bool {
 	f, lines := l.filter, l.filter.plainLines(s)
 	if least := shortestLine(s.tree); f.longest > 0 && least > f.longest {
 		l.find(fmt.Sprintf("never matches: its lines have %d bytes at least, and longest is %d", least, f.longest), "raise longest")
-		return
+		return true
 	}
 	if !l.anyMatches(l.rule, lines) && s.matchesNothing(false) {
 		l.find("never matches: no line can hold what it asks for", "look for $ before the end, ^ behind the beginning, or an edge where none can be")
-		return
+		return true
 	}
 	for i, earlier := range l.shapes[:len(l.shapes)-1] {
 		if l.allMatch(i, lines) && s.within(earlier, false) {
 			l.find(fmt.Sprintf("never matches: every line of it matches %s, which comes before it", f.rules[i].Name),
 				fmt.Sprintf("put it before %s, or leave it out", f.rules[i].Name))
-			return
+			return true
 		}
 	}
+	return false
 }
 
 // plainLines are lines of s, whether it matches them or not.

@@ -47,8 +47,7 @@ func (s *Searcher) NearMiss(line []byte, now time.Time) (NearMiss, bool) {
 	if longest := s.filter.longest; longest > 0 && len(line) > longest {
 		return s.tooLong(line, now)
 	}
-	s.reader.Read(line, now)
-	rest := s.reader.cut(line, s.reader.date)
+	rest := s.reader.see(line, now)
 	best := NearMiss{score: shortest - 1}
 	for i, p := range s.rules {
 		if p == nil {

@@ -1,6 +1,7 @@
 package filter
 
 import (
+	"fmt"
 	"maps"
 	"regexp"
 	"regexp/syntax"
@@ -28,10 +29,17 @@ const firstMark rune = 0xE000
 const headerMark = firstMark
 
 // newShape is the shape of a regex as written, whose tags stand for what tags says. The error
-// is that of package syntax, about a regex without its look-around.
+// is that of package syntax, about a regex without its look-around, or about its tags.
 func newShape(written string, tags map[string]string) (*shape, error) {
 	s := &shape{meaning: make(map[rune]string), names: make(map[rune]string)}
-	marked := aTag.ReplaceAllStringFunc(written, func(tag string) string { return s.mark(tag, tags) })
+	marks := make(map[string]string)
+	for n, tag := range slices.Sorted(maps.Keys(tags)) {
+		marks[tag] = s.mark(tag, tags[tag], n)
+	}
+	marked, err := expand(written, marks)
+	if err != nil {
+		return nil, err
+	}
 	plain := withoutLookaround(marked)
 	s.whole = plain == marked
 	tree, err := syntax.Parse(plain, syntax.Perl)
@@ -44,22 +52,15 @@ func newShape(written string, tags map[string]string) (*shape, error) {
 	return s, nil
 }
 
-// mark is what stands in a shape for tag, which may be something that only looks like one.
-func (s *shape) mark(tag string, tags map[string]string) string {
-	meaning, ok := tags[tag]
+// mark is what stands in a shape for a tag, the nth of all. Tags that find nobody are what they mean.
+func (s *shape) mark(tag, meaning string, n int) string {
+	mark := headerMark + 1 + rune(n)
 	switch {
-	case !ok:
-		return tag
 	case tag == "<PREFIX>":
-		return s.mean(headerMark, tag, meaning)
-	case strings.Contains(meaning, "(?P<"+hostGroup+">"):
-		n, _ := slices.BinarySearch(slices.Sorted(maps.Keys(tags)), tag)
-		return s.mean(headerMark+1+rune(n), tag, meaning)
+		mark = headerMark
+	case !strings.Contains(meaning, "(?P<"+hostGroup+">"):
+		return meaning
 	}
-	return meaning // a group's beginning or end
-}
-
-func (s *shape) mean(mark rune, tag, meaning string) string {
 	s.meaning[mark], s.names[mark] = meaning, tag
 	return string(mark)
 }
@@ -89,9 +90,7 @@ func (s *shape) written(re *syntax.Regexp) string {
 }
 
 // escaped is how a syntax.Regexp writes a mark.
-func escaped(mark rune) string {
-	return (&syntax.Regexp{Op: syntax.OpLiteral, Rune: []rune{mark}}).String()
-}
+func escaped(mark rune) string { return fmt.Sprintf(`\x{%x}`, mark) }
 
 // unflagged takes out what a syntax.Regexp adds to what has been written.
 var unflagged = strings.NewReplacer("(?-s:.)", ".", "(?s:.)", ".", "(?-s:.*)", ".*", "(?-s:.+)", ".+", "(?-s:.*?)", ".*?",
