@@ -172,12 +172,20 @@ func (d *dates) learner() *learner { return newLearner(d) }
 
 // locateByHand finds a date at the start of line, and learns from it.
 func (l *learner) locateByHand(line []byte) place {
+	if l.memo.fits(line) {
+		return l.memo.date
+	}
 	date := locate(line, l.prefer)
 	if date.template >= 0 {
 		l.prefer = date.template
+		l.memo.keep(line, date.to+lookahead)
+		l.memo.date = date
 	}
 	return date
 }
+
+// lookahead is how much behind a date read by hand is looked at: what could be a zone or a year.
+const lookahead = len("+01:00 ")
 
 // scan reads the date in the way of a template. It is no table of functions because those
 // would put every cursor on the heap.
@@ -199,7 +207,8 @@ type place struct {
 	template int
 	pattern  *template // nil: it is read by hand
 	start    int       // where the match of pattern begins
-	limit    int       // what stands behind does not belong to the line that pattern matched
+	limit    int       // where the part of the line ends in which pattern matches
+	matcher  *matcher  // to match it again
 }
 
 // undated is the place of no date.

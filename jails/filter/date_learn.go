@@ -1,6 +1,7 @@
 package filter
 
 import (
+	"bytes"
 	"math"
 	"slices"
 	"time"
@@ -15,6 +16,8 @@ type learner struct {
 	dates   *dates
 	prefer  int // of the dates read by hand: the template seen last
 	matcher matcher
+	clock   clockSeen // of the line that is looked at
+	memo    memo
 	order   []candidate
 	unused  int // index of the first candidate that never won
 
@@ -32,6 +35,35 @@ type candidate struct {
 	matches  int   // lines that it matched
 	lastUsed int64 // nanoseconds since 1970
 	distance int
+}
+
+// A memo is the beginning of a line as far as its date could depend on it, and that date. Lines
+// of one second begin alike.
+type memo struct {
+	text   []byte
+	whole  bool  // text is the whole line
+	date   place // read by hand
+	match  match // of a candidate that has the template number
+	number int
+}
+
+// maxMemo bounds memo.text: longer than what any date depends on.
+const maxMemo = 80
+
+// fits reports whether the date of line is m's.
+func (m *memo) fits(line []byte) bool {
+	n := len(m.text)
+	return n > 0 && len(line) >= n && string(line[:n]) == string(m.text) && (!m.whole || len(line) == n)
+}
+
+// keep makes m the memo of line, of which n bytes, or all if it has fewer, decide about its date.
+func (m *memo) keep(line []byte, n int) {
+	m.whole = n >= len(line)
+	n = min(n, len(line))
+	m.text = m.text[:0]
+	if n <= maxMemo {
+		m.text = append(m.text, line[:n]...)
+	}
 }
 
 // longUnused is after what time without a hit a candidate gives way to any that hits.
@@ -67,10 +99,11 @@ func (l *learner) locate(line []byte, now time.Time) place {
 	}
 	t := l.order[m.index]
 	l.learn(line, m, now)
-	return place{from: m.from, to: m.to, template: t.number, pattern: t.template, start: m.start, limit: m.limit}
+	return place{from: m.from, to: m.to, template: t.number, pattern: t.template, start: m.start, limit: m.limit, matcher: &l.matcher}
 }
 
 func (l *learner) find(line []byte) match {
+	l.clock = clockUnknown
 	if len(l.order) == 1 && l.dates.dialect == Native {
 		m, _ := l.match(0, line, 0, len(line)) // where the last line had its date is no reason
 		return m
@@ -85,7 +118,7 @@ func (l *learner) find(line []byte) match {
 // match looks for a date as the candidate i writes it in line[from:to].
 func (l *learner) match(i int, line []byte, from, to int) (match, bool) {
 	c := &l.order[i]
-	if !l.matcher.search(c.prog, line, from, to) {
+	if c.finds.clock && !l.hasClock(line) || !l.matcher.search(c.finds, line, from, to) {
 		return match{index: none}, false
 	}
 	c.matches++
@@ -101,6 +134,38 @@ func (l *learner) match(i int, line []byte, from, to int) (match, bool) {
 	return m, true
 }
 
+// Whether a line holds a digit and a colon behind it.
+type clockSeen uint8
+
+const (
+	clockUnknown clockSeen = iota
+	clockThere
+	clockMissing
+)
+
+// hasClock looks once whether line, which find looks at, may hold the time of the day.
+func (l *learner) hasClock(line []byte) bool {
+	if l.clock == clockUnknown {
+		l.clock = clockMissing
+		if digitAndColon(line) {
+			l.clock = clockThere
+		}
+	}
+	return l.clock == clockThere
+}
+
+func digitAndColon(line []byte) bool {
+	for at := 0; ; at++ {
+		n := bytes.IndexByte(line[at:], ':')
+		if n < 0 {
+			return false
+		}
+		if at += n; at > 0 && isDigit(line[at-1]) {
+			return true
+		}
+	}
+}
+
 // again tries the candidate that won last. settled: it wins again. skip is what need not be
 // tried on the whole line any more.
 func (l *learner) again(line []byte) (m match, settled bool, skip int) {
@@ -114,7 +179,16 @@ func (l *learner) again(line []byte) (m match, settled bool, skip int) {
 			from, to, skip = a, b, none
 		}
 	}
+	if anchored && l.memo.number == l.order[l.last].number && l.memo.fits(line) {
+		m = l.memo.match
+		m.index, m.limit = l.last, len(line)
+		return m, true, none
+	}
 	m, ok := l.match(l.last, line, from, to)
+	if ok && l.order[l.last].finds.anchored {
+		l.memo.keep(line, l.matcher.far+1)
+		l.memo.match, l.memo.number = m, l.order[l.last].number
+	}
 	settled = ok && (anchored || len(l.order) == 1 || m.distance == l.distance && m.end == l.end)
 	return m, settled, skip
 }
@@ -224,6 +298,10 @@ func (l *learner) bordered(line []byte, start, end int) bool {
 func offset(line []byte, n int) int {
 	at := 0
 	for ; n > 0 && at < len(line); n-- {
+		if line[at] < utf8.RuneSelf {
+			at++
+			continue
+		}
 		_, size := utf8.DecodeRune(line[at:])
 		at += size
 	}

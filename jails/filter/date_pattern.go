@@ -28,7 +28,9 @@ type template struct {
 	digits   int  // the group that holds the number, unless inFields
 	anchored bool // at the start or at the end of a line
 	weight   float64
-	prog     *program
+	finds    *program // what is cut out: group 1
+	reads    *program
+	names    []string // of the groups of reads by number; "" has none
 }
 
 // Where a pattern says that a date begins.
@@ -165,8 +167,25 @@ func (t *template) compile(regex string, begin beginning, end bool) error {
 	if err != nil {
 		return err
 	}
-	t.prog, err = newProgram(parsed)
+	t.names = parsed.CapNames()
+	if t.reads, err = newProgram(parsed); err != nil {
+		return err
+	}
+	t.finds, err = newProgram(onlyGroup(parsed, 1))
 	return err
+}
+
+// onlyGroup is a copy of re without other groups than one.
+func onlyGroup(re *syntax.Regexp, group int) *syntax.Regexp {
+	if re.Op == syntax.OpCapture && re.Cap != group {
+		return onlyGroup(re.Sub[0], group)
+	}
+	c := *re
+	c.Sub = nil
+	for _, sub := range re.Sub {
+		c.Sub = append(c.Sub, onlyGroup(sub, group))
+	}
+	return &c
 }
 
 // cutFlags takes the first flags, like (?i), out of regex.

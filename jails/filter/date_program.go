@@ -17,13 +17,23 @@ import (
 type program struct {
 	insts    []inst
 	start    uint32
-	loops    int       // alternatives that are part of a loop
-	anchored bool      // matches at the start of a line alone
-	prefix   []byte    // every match begins with it
-	first    [256]bool // bytes that a match begins with
-	empty    bool      // a match may begin with none
-	names    []string  // of groups by number; "" has none
+	loops    int     // alternatives that are part of a loop
+	anchored bool    // matches at the start of a line alone
+	prefix   []byte  // every match begins with it
+	first    byteSet // that a match begins with
+	word     bool    // no match begins in the middle of a word
+	clock    bool    // every match holds a digit and a colon behind it
+	groups   int     // how many there are, the whole match among them
 }
+
+// A byteSet holds bytes; empty: what it is the set of may be nothing.
+type byteSet struct {
+	bits  [4]uint64
+	empty bool
+}
+
+func (s *byteSet) add(c byte)      { s.bits[c/64] |= 1 << (c % 64) }
+func (s *byteSet) has(c byte) bool { return s.bits[c/64]>>(c%64)&1 != 0 }
 
 // An opcode says what an inst does.
 type opcode uint8
@@ -42,10 +52,11 @@ const (
 type inst struct {
 	op       opcode
 	char     byte
+	loop     uint16
 	out, arg uint32
-	loop     int
-	ascii    [2]uint64 // the set's ASCII
-	wide     []rune    // the set's other characters: pairs of first and last
+	ascii    [2]uint64   // the set's ASCII
+	wide     []rune      // the set's other characters: pairs of first and last
+	ahead    *[2]byteSet // of an alternative: what may come in out and in arg
 }
 
 // Assertions beside those of package syntax. In a regex they are written as characters that
@@ -68,26 +79,41 @@ const (
 
 // newProgram makes a program of a regex.
 func newProgram(re *syntax.Regexp) (*program, error) {
-	names := re.CapNames()
 	prog, err := syntax.Compile(re.Simplify())
 	if err != nil {
 		return nil, err
 	}
-	if len(prog.Inst) > maxInsts || len(names) > maxGroups {
+	if len(prog.Inst) > maxInsts || re.MaxCap() >= maxGroups {
 		return nil, errors.New("is too large")
 	}
 	p := &program{
 		insts:    make([]inst, len(prog.Inst)),
-		start:    uint32(prog.Start),
+		start:    behindNops(prog, uint32(prog.Start)),
 		anchored: prog.StartCond()&syntax.EmptyBeginText != 0,
-		names:    names,
+		groups:   re.MaxCap() + 1,
 	}
 	for i := range prog.Inst {
 		p.insts[i] = newInst(&prog.Inst[i])
+		p.insts[i].out = behindNops(prog, p.insts[i].out)
+		if p.insts[i].op == opAlt {
+			p.insts[i].arg = behindNops(prog, p.insts[i].arg)
+		}
 	}
 	p.findLoops()
-	p.findFirst()
+	p.findAhead()
+	p.findPrefix()
+	begin := p.insts[p.start]
+	p.word = begin.op == opAssert && begin.arg == assertWithinNoWord
+	p.clock = p.needsClock()
 	return p, nil
+}
+
+// behindNops is where the program is after doing nothing at pc.
+func behindNops(prog *syntax.Prog, pc uint32) uint32 {
+	for prog.Inst[pc].Op == syntax.InstNop {
+		pc = prog.Inst[pc].Out
+	}
+	return pc
 }
 
 func newInst(from *syntax.Inst) inst {
@@ -101,8 +127,6 @@ func newInst(from *syntax.Inst) inst {
 		i.op = opAssert
 	case syntax.InstMatch:
 		i.op = opMatch
-	case syntax.InstNop:
-		i.op, i.arg = opAssert, 0
 	case syntax.InstRune, syntax.InstRune1, syntax.InstRuneAny, syntax.InstRuneAnyNotNL:
 		i.setRunes(from)
 	}
@@ -173,7 +197,7 @@ func (i *inst) has(c rune) bool {
 func (p *program) findLoops() {
 	for pc := range p.insts {
 		if i := &p.insts[pc]; i.op == opAlt && p.reaches(i.out, i.arg, uint32(pc)) {
-			i.op, i.loop = opLoop, p.loops
+			i.op, i.loop = opLoop, uint16(p.loops)
 			p.loops++
 		}
 	}
@@ -181,18 +205,28 @@ func (p *program) findLoops() {
 
 // reaches reports whether the program can get from a or b to pc.
 func (p *program) reaches(a, b, pc uint32) bool {
+	found := false
+	p.walk([]uint32{a, b}, func(at uint32) bool {
+		found = found || at == pc
+		return !found
+	})
+	return found
+}
+
+// walk calls visit once for each instruction that the program can get to from those of todo,
+// and does not go on behind where visit says no.
+func (p *program) walk(todo []uint32, visit func(at uint32) bool) {
 	seen := make([]bool, len(p.insts))
-	todo := []uint32{a, b}
 	for len(todo) > 0 {
 		at := todo[len(todo)-1]
 		todo = todo[:len(todo)-1]
-		if at == pc {
-			return true
-		}
 		if seen[at] {
 			continue
 		}
 		seen[at] = true
+		if !visit(at) {
+			continue
+		}
 		switch i := &p.insts[at]; i.op {
 		case opAlt, opLoop:
 			todo = append(todo, i.out, i.arg)
@@ -201,33 +235,48 @@ func (p *program) reaches(a, b, pc uint32) bool {
 			todo = append(todo, i.out)
 		}
 	}
-	return false
 }
 
-// findFirst finds what matches begin with.
-func (p *program) findFirst() {
-	seen := make([]bool, len(p.insts))
-	todo := []uint32{p.start}
-	for len(todo) > 0 {
-		at := todo[len(todo)-1]
-		todo = todo[:len(todo)-1]
-		if seen[at] {
-			continue
-		}
-		seen[at] = true
-		switch i := &p.insts[at]; i.op {
-		case opAlt, opLoop:
-			todo = append(todo, i.out, i.arg)
-		case opSave, opAssert:
-			todo = append(todo, i.out)
-		case opByte:
-			p.first[i.char] = true
-		case opSet:
-			p.addFirst(i)
-		case opMatch:
-			p.empty = true
+// findAhead finds what matches, and the two ways of alternatives, begin with.
+func (p *program) findAhead() {
+	p.first = p.begins(p.start)
+	for pc := range p.insts {
+		if i := &p.insts[pc]; i.op == opAlt || i.op == opLoop {
+			i.ahead = &[2]byteSet{p.begins(i.out), p.begins(i.arg)}
 		}
 	}
+}
+
+// begins is the set of bytes that may come at pc.
+func (p *program) begins(pc uint32) byteSet {
+	var first byteSet
+	p.walk([]uint32{pc}, func(at uint32) bool {
+		switch i := &p.insts[at]; i.op {
+		case opByte:
+			first.add(i.char)
+		case opSet:
+			i.addTo(&first)
+		case opMatch:
+			first.empty = true
+		case opAlt, opLoop, opSave, opAssert:
+			return true
+		}
+		return false
+	})
+	return first
+}
+
+// addTo adds what the characters of i begin with.
+func (i *inst) addTo(first *byteSet) {
+	first.bits[0] |= i.ascii[0]
+	first.bits[1] |= i.ascii[1]
+	if len(i.wide) > 0 {
+		first.bits[2], first.bits[3] = ^uint64(0), ^uint64(0)
+	}
+}
+
+// findPrefix finds what every match begins with.
+func (p *program) findPrefix() {
 	for at := p.start; ; at = p.insts[at].out {
 		switch i := &p.insts[at]; i.op {
 		case opByte:
@@ -239,15 +288,46 @@ func (p *program) findFirst() {
 	}
 }
 
-func (p *program) addFirst(i *inst) {
-	for c := range utf8.RuneSelf {
-		if i.ascii[c/64]&(1<<(c%64)) != 0 {
-			p.first[c] = true
+// digitBits are the digits among the ASCII characters.
+const digitBits = uint64(1<<('9'+1) - 1<<'0')
+
+// needsClock reports whether no match can do without a colon, and has digits alone before
+// each: as the time of the day has.
+func (p *program) needsClock() bool {
+	clocks, others := 0, 0
+	todo := []uint32{p.start}
+	for pc := range p.insts {
+		switch i := &p.insts[pc]; i.op {
+		case opByte, opSet:
+			if i.op == opSet && i.wide == nil && i.ascii[0]&^digitBits == 0 && i.ascii[1] == 0 {
+				clocks += p.colons(i.out)
+			} else {
+				todo = append(todo, i.out)
+			}
 		}
 	}
-	for c := utf8.RuneSelf; c < len(p.first); c++ {
-		p.first[c] = p.first[c] || len(i.wide) > 0
+	for _, pc := range todo {
+		others += p.colons(pc)
 	}
+	without := false // a colon
+	p.walk([]uint32{p.start}, func(at uint32) bool {
+		without = without || p.insts[at].op == opMatch
+		return p.insts[at].op != opByte || p.insts[at].char != ':'
+	})
+	return clocks > 0 && others == 0 && !without
+}
+
+// colons counts the colons that may come at pc.
+func (p *program) colons(pc uint32) int {
+	n := 0
+	p.walk([]uint32{pc}, func(at uint32) bool {
+		i := &p.insts[at]
+		if i.op == opByte && i.char == ':' {
+			n++
+		}
+		return i.op == opAlt || i.op == opLoop || i.op == opSave || i.op == opAssert
+	})
+	return n
 }
 
 // A matcher runs programs. It is not for concurrent use; what it found last stays in groups.
@@ -255,10 +335,11 @@ type matcher struct {
 	groups [2 * maxGroups]int // first and last+1 of each group; -1: took no part
 	todo   []task
 	seen   []uint64 // a bit for each loop and place
+	far    int      // how much of the line was looked at
 }
 
-// A task is where the program goes on if what it tries first fails: at pc and at, or, if
-// group is not 0, after groups[group-1] is at again.
+// A task is what to do if what was tried first fails: go on at pc and at, or, if group is not
+// 0, make groups[group] at again.
 type task struct {
 	pc    uint32
 	group int32
@@ -291,17 +372,17 @@ func (m *matcher) matchAt(p *program, line []byte, at, to int) bool {
 
 // next is the first place from at where a match may begin; -1: there is none.
 func (p *program) next(line []byte, at int) int {
-	if p.empty {
+	if p.first.empty {
 		return at
 	}
-	if len(p.prefix) > 1 {
+	if len(p.prefix) > 0 {
 		if n := bytes.Index(line[at:], p.prefix); n >= 0 {
 			return at + n
 		}
 		return -1
 	}
 	for ; at < len(line); at++ {
-		if p.first[line[at]] {
+		if c := line[at]; p.first.has(c) && !(p.word && at > 0 && wordBytes.has(c) && wordBytes.has(line[at-1])) {
 			return at
 		}
 	}
@@ -313,7 +394,11 @@ func (m *matcher) begin(p *program, from, to int) bool {
 	if from > to {
 		return false
 	}
+	m.far = from
 	words := (p.loops*(to+1) + 63) / 64
+	if words == 0 {
+		return true
+	}
 	if cap(m.seen) < words {
 		m.seen = make([]uint64, words)
 	}
@@ -335,77 +420,100 @@ func (m *matcher) visit(loop, loops, at int) bool {
 
 // try runs p on line[:to] from at on.
 func (m *matcher) try(p *program, line []byte, at, to int) bool {
-	for g := range 2 * len(p.names) {
+	for g := range 2 * p.groups {
 		m.groups[g] = -1
 	}
-	m.todo = append(m.todo[:0], task{pc: p.start, at: at})
+	m.groups[0] = at
+	m.todo = m.todo[:0]
+	for pc := p.start; ; {
+		end, ok := m.run(p, line, pc, at, to)
+		m.far = max(m.far, min(end+utf8.UTFMax, to))
+		if ok {
+			return true
+		}
+		if pc, at = m.undo(); at < 0 {
+			return false
+		}
+	}
+}
+
+// undo takes back what was done since the last choice, and is where the other way goes on;
+// at is -1 if there was no choice.
+func (m *matcher) undo() (pc uint32, at int) {
 	for len(m.todo) > 0 {
 		t := m.todo[len(m.todo)-1]
 		m.todo = m.todo[:len(m.todo)-1]
-		if t.group > 0 {
-			m.groups[t.group-1] = t.at
-			continue
+		if t.group == 0 {
+			return t.pc, t.at
 		}
-		if m.run(p, line, t.pc, t.at, to) {
-			m.groups[0] = at
-			return true
-		}
+		m.groups[t.group] = t.at
 	}
-	return false
+	return 0, -1
 }
 
-// run goes on until something fails, leaving what else may be tried in todo.
-func (m *matcher) run(p *program, line []byte, pc uint32, at, to int) bool {
+// run goes on until something fails, leaving what else may be tried in todo. end is how far it came.
+func (m *matcher) run(p *program, line []byte, pc uint32, at, to int) (end int, ok bool) {
 	for {
 		i := &p.insts[pc]
 		pc = i.out
 		switch i.op {
 		case opByte:
 			if at >= to || line[at] != i.char {
-				return false
+				return at, false
 			}
 			at++
 		case opSet:
-			n := i.width(line[at:to])
-			if n == 0 {
-				return false
+			if at >= to {
+				return at, false
 			}
-			at += n
-		case opLoop:
-			if !m.visit(i.loop, p.loops, at) {
-				return false
+			if c := line[at]; c >= utf8.RuneSelf {
+				r, size := utf8.DecodeRune(line[at:to])
+				if !i.has(r) {
+					return at, false
+				}
+				at += size
+			} else if i.ascii[c/64]>>(c%64)&1 == 0 {
+				return at, false
+			} else {
+				at++
 			}
-			m.todo = append(m.todo, task{pc: i.arg, at: at})
-		case opAlt:
-			m.todo = append(m.todo, task{pc: i.arg, at: at})
+		case opAlt, opLoop:
+			if i.op == opLoop && !m.visit(int(i.loop), p.loops, at) {
+				return at, false
+			}
+			pc = m.choose(i, line[at:to], at)
 		case opSave:
-			m.todo = append(m.todo, task{group: int32(i.arg) + 1, at: m.groups[i.arg]})
+			if len(m.todo) > 0 {
+				m.todo = append(m.todo, task{group: int32(i.arg), at: m.groups[i.arg]})
+			}
 			m.groups[i.arg] = at
 		case opAssert:
 			if !holdsAt(i.arg, line, at, to) {
-				return false
+				return at, false
 			}
 		case opMatch:
 			m.groups[1] = at
-			return true
+			return at, true
 		default:
-			return false
+			return at, false
 		}
 	}
 }
 
-// width is the length of the first character of text if it is in the set, else 0.
-func (i *inst) width(text []byte) int {
-	if len(text) == 0 {
-		return 0
+// choose is the way to go at an alternative. The other one is left in todo if it has a chance too.
+func (m *matcher) choose(i *inst, text []byte, at int) uint32 {
+	out, arg := i.ahead[0].empty, i.ahead[1].empty
+	if len(text) > 0 {
+		out = out || i.ahead[0].has(text[0])
+		arg = arg || i.ahead[1].has(text[0])
 	}
-	if c := text[0]; c < utf8.RuneSelf {
-		return int(i.ascii[c/64] >> (c % 64) & 1)
+	if !out {
+		return i.arg
 	}
-	if r, size := utf8.DecodeRune(text); i.has(r) {
-		return size
+	if arg {
+		m.todo = append(m.todo, task{pc: i.arg, at: at})
 	}
-	return 0
+	return i.out
 }
 
 // holdsAt reports whether what is asserted holds at a place of line, which ends at to.
@@ -430,12 +538,22 @@ func holdsAt(assertion uint32, line []byte, at, to int) bool {
 	return wordBefore(line, at) != wordBehind(line, at, to) == (want&syntax.EmptyWordBoundary != 0)
 }
 
+// wordBytes are the ASCII characters of words.
+var wordBytes = func() (set byteSet) {
+	for c := range byte(utf8.RuneSelf) {
+		if isAlnum(c) || c == '_' {
+			set.add(c)
+		}
+	}
+	return set
+}()
+
 func wordBefore(line []byte, at int) bool {
 	if at == 0 {
 		return false
 	}
 	if c := line[at-1]; c < utf8.RuneSelf {
-		return isAlnum(c) || c == '_'
+		return wordBytes.has(c)
 	}
 	r, _ := utf8.DecodeLastRune(line[:at])
 	return isWord(r)
@@ -446,7 +564,7 @@ func wordBehind(line []byte, at, to int) bool {
 		return false
 	}
 	if c := line[at]; c < utf8.RuneSelf {
-		return isAlnum(c) || c == '_'
+		return wordBytes.has(c)
 	}
 	r, _ := utf8.DecodeRune(line[at:to])
 	return isWord(r)

@@ -2,23 +2,21 @@ package filter
 
 import (
 	"bytes"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
 )
 
-// read is the time that the date says which t matches in line from start on.
-func (t *template) read(line []byte, start int, loc *time.Location, now time.Time) (time.Time, bool) {
-	var m matcher
-	if !m.matchAt(t.prog, line, start, len(line)) {
+// read is the time that the date says which t matches in line from start on. m is changed.
+func (t *template) read(m *matcher, line []byte, start int, loc *time.Location, now time.Time) (time.Time, bool) {
+	if !m.matchAt(t.reads, line, start, len(line)) {
 		return time.Time{}, false
 	}
 	if t.writing != inFields {
 		text := m.text(line, t.digits)
 		return readNumber(text, t.writing, t.dialect, loc)
 	}
-	r, ok := readFields(t.prog.names, &m, line)
+	r, ok := readFields(t.names, m, line)
 	if !ok {
 		return time.Time{}, false
 	}
@@ -155,17 +153,41 @@ func (r *reading) setTime(name byte, text []byte, n int) (ok bool) {
 
 // decimal reads digits, before which spaces may stand; -1: there is something else, or too many.
 func decimal(text []byte) int {
-	n, err := strconv.Atoi(string(bytes.TrimLeft(text, " ")))
-	if err != nil {
+	text = bytes.TrimLeft(text, " ")
+	if len(text) == 0 {
 		return -1
+	}
+	n := 0
+	for _, c := range text {
+		if !isDigit(c) || n > 1e9 {
+			return -1
+		}
+		n = 10*n + int(c-'0')
 	}
 	return n
 }
 
 // indexOf is the number of a name, or of its first three letters, from 1, in any case; 0: it is none of names.
 func indexOf(names []string, text []byte) int {
-	word := strings.ToLower(string(text))
-	return 1 + slices.IndexFunc(names, func(name string) bool { return name == word || name[:3] == word })
+	for i, name := range names {
+		if isFolded(text, name) || isFolded(text, name[:3]) {
+			return i + 1
+		}
+	}
+	return 0
+}
+
+// isFolded reports whether text is name, which has small letters, in any case.
+func isFolded(text []byte, name string) bool {
+	if len(text) != len(name) {
+		return false
+	}
+	for i, c := range text {
+		if c|0x20 != name[i] {
+			return false
+		}
+	}
+	return true
 }
 
 // asFail2ban is the time that fail2ban 1.0.2 makes of r. No year is this one, or the last if that

@@ -26,7 +26,7 @@ func (p place) read(line []byte, loc *time.Location, now time.Time) (time.Time, 
 		return time.Time{}, false
 	}
 	if p.pattern != nil {
-		return p.pattern.read(line[:p.limit], p.start, loc, now)
+		return p.pattern.read(p.matcher, line[:p.limit], p.start, loc, now)
 	}
 	c := cursor{text: line[p.from:p.to]}
 	r, ok := c.scan(p.template)
