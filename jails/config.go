@@ -28,6 +28,7 @@ type Config struct {
 	MaxPrefixes uint32
 	MaxAllowed  uint32
 	MaxLine     int            // bytes; longer lines are dropped
+	MaxLag      int64          // bytes that a log may be behind before what lies between is left out; 0: any number
 	Defaults    Rules          // of bans by hand, and of jails that say nothing else
 	IgnoreIP    []netip.Prefix // never banned by any jail
 	Jails       []JailConfig   // by name

@@ -162,6 +162,7 @@ maxbans: 10
 maxprefixes: 11
 maxallowed: 12
 maxline: 1000
+maxlag: 1001
 defaults: { bantime: 1w, findtime: 90, maxretry: 3, quiettime: 0, maxbantime: 2w, maxsources: 9, ignoreip: 192.0.2.1, backend: auto }
 jails:
   own:
@@ -182,7 +183,7 @@ func TestLoadReadsEveryKey(t *testing.T) {
 	own.MaxBanTime, named.BanTime = 21*day, 36*time.Hour
 	want := &Config{
 		Interfaces: []string{"eth0", "wan*"}, Enforce: Observe, Socket: "/tmp/s", State: "/tmp/state", Pin: "/tmp/pin",
-		Loglevel: slog.LevelWarn, Logtarget: "STDOUT", IPv6Prefix: 56, MaxBans: 10, MaxPrefixes: 11, MaxAllowed: 12, MaxLine: 1000,
+		Loglevel: slog.LevelWarn, Logtarget: "STDOUT", IPv6Prefix: 56, MaxBans: 10, MaxPrefixes: 11, MaxAllowed: 12, MaxLine: 1000, MaxLag: 1001,
 		Defaults: defaults, IgnoreIP: prefixes("192.0.2.1/32"),
 		Jails: []JailConfig{
 			{

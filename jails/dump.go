@@ -27,6 +27,7 @@ type dumpConfig struct {
 	MaxPrefixes uint32              `yaml:"maxprefixes"`
 	MaxAllowed  uint32              `yaml:"maxallowed"`
 	MaxLine     int                 `yaml:"maxline"`
+	MaxLag      int64               `yaml:"maxlag"`
 	Defaults    dumpRules           `yaml:"defaults"`
 	Jails       map[string]dumpJail `yaml:"jails"`
 }
@@ -73,6 +74,7 @@ func (c *Config) Dump() ([]byte, error) {
 		MaxPrefixes: c.MaxPrefixes,
 		MaxAllowed:  c.MaxAllowed,
 		MaxLine:     c.MaxLine,
+		MaxLag:      c.MaxLag,
 		Defaults:    c.Defaults.dump(c.IgnoreIP),
 		Jails:       make(map[string]dumpJail),
 	}

@@ -78,6 +78,7 @@ func (f *finisher) config(raw rawConfig) *Config {
 		MaxPrefixes: uint32(f.number("maxprefixes", raw.MaxPrefixes, int(d.MaxPrefixes), 1, 1<<20)),
 		MaxAllowed:  uint32(f.number("maxallowed", raw.MaxAllowed, int(d.MaxAllowed), 1, 1<<20)),
 		MaxLine:     f.number("maxline", raw.MaxLine, d.MaxLine, 256, 1<<20),
+		MaxLag:      int64(f.number("maxlag", raw.MaxLag, int(d.MaxLag), 0, 1<<50)),
 		Defaults:    f.rules(raw.Defaults, d.Defaults, "defaults."),
 	}
 	c.IgnoreIP = f.ignoreIP(raw, int(c.MaxAllowed))

@@ -46,7 +46,7 @@ func newJails(cfg *Config, found func(Found), log *slog.Logger, now func() time.
 		found:    found,
 		log:      log,
 		now:      now,
-		follower: source.NewFollower(source.Options{MaxLine: cfg.MaxLine, Log: log}),
+		follower: source.NewFollower(source.Options{MaxLine: cfg.MaxLine, MaxLag: cfg.MaxLag, Log: log}),
 	}
 	j.current.Store(new([]*jail))
 	return j, j.Reload(cfg)
@@ -57,7 +57,7 @@ func newJails(cfg *Config, found func(Found), log *slog.Logger, now func() time.
 func (j *Jails) Run(ctx context.Context) error { return j.follower.Run(ctx) }
 
 // Reload puts cfg in place of the running configuration, or leaves that as it is and says
-// why. Jails whose filter, logs and counting are the same keep their counts; MaxLine stays.
+// why. Jails whose filter, logs and counting are the same keep their counts; MaxLine and MaxLag stay.
 func (j *Jails) Reload(cfg *Config) error {
 	j.reloading.Lock()
 	defer j.reloading.Unlock()

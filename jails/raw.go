@@ -26,6 +26,7 @@ type rawConfig struct {
 	MaxPrefixes yamldoc.Value[int]      `yaml:"maxprefixes"`
 	MaxAllowed  yamldoc.Value[int]      `yaml:"maxallowed"`
 	MaxLine     yamldoc.Value[int]      `yaml:"maxline"`
+	MaxLag      yamldoc.Value[int]      `yaml:"maxlag"`
 	Defaults    rawRules                `yaml:"defaults"`
 	Jails       rawJails                `yaml:"jails"`
 }

@@ -109,9 +109,9 @@ func printJail(w io.Writer, j control.Jail, now time.Time) {
 	})
 
 	fmt.Fprintln(w)
-	rows := [][]string{{"LOG", "LINES", "TOO LONG", "TORN", "LAG", "LAST LINE", "WOKEN BY", "PROBLEM"}}
+	rows := [][]string{{"LOG", "LINES", "TOO LONG", "TORN", "SKIPPED", "LAG", "LAST LINE", "WOKEN BY", "PROBLEM"}}
 	for _, log := range j.Logs {
-		rows = append(rows, []string{safe(log.Path), number(log.Lines), number(log.TooLong), number(log.Torn),
+		rows = append(rows, []string{safe(log.Path), number(log.Lines), number(log.TooLong), number(log.Torn), size(log.Skipped),
 			lag([]control.Log{{Lag: log.Lag}}), ago(log.Last, now), safe(log.Waking), safe(log.Problem)})
 	}
 	printTable(w, rows)

@@ -16,7 +16,7 @@ func before(d time.Duration) time.Time { return noon.Add(-d) }
 var sshdJail = control.Jail{
 	Name: "sshd", Enabled: true, Filter: "sshd", Bans: 2, Banned: 12, Lines: 123456, Matched: 4321, Ignored: 1, Allowed: 2, Untrusted: 3,
 	Names: 4, Stale: 5, Sources: 6, Forgotten: 7, LastMatch: before(time.Second), Logs: []control.Log{
-		{Path: "/var/log/auth.log", Lag: 1500, Lines: 123456, TooLong: 1, Torn: 2, Waking: "inotify", Last: before(time.Second)},
+		{Path: "/var/log/auth.log", Lag: 1500, Lines: 123456, TooLong: 1, Skipped: 4000, Torn: 2, Waking: "inotify", Last: before(time.Second)},
 		{Path: "/var/log/a\x1b[2J", Lag: 1000, Waking: "polling: no watches left"},
 	},
 }
@@ -73,9 +73,9 @@ sources counted now     6
 sources forgotten       7
 last match              1s ago
 
-LOG                LINES    TOO LONG  TORN  LAG     LAST LINE  WOKEN BY                  PROBLEM
-/var/log/auth.log  123,456  1         2     1.5 kB  1s ago     inotify
-/var/log/a\x1b[2J  0        0         0     1.0 kB  never      polling: no watches left
+LOG                LINES    TOO LONG  TORN  SKIPPED  LAG     LAST LINE  WOKEN BY                  PROBLEM
+/var/log/auth.log  123,456  1         2     4.0 kB   1.5 kB  1s ago     inotify
+/var/log/a\x1b[2J  0        0         0     0 B      1.0 kB  never      polling: no watches left
 `
 	out := new(strings.Builder)
 	if printJail(out, sshdJail, noon); out.String() != want {

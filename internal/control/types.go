@@ -87,6 +87,7 @@ type Log struct {
 	Lag     int64     `json:"lag"` // bytes written and not read yet
 	Lines   uint64    `json:"lines"`
 	TooLong uint64    `json:"too_long"` // lines dropped for their length
+	Skipped uint64    `json:"skipped"`  // bytes left out because the log was more than maxlag behind
 	Torn    uint64    `json:"torn"`     // lines dropped because a truncation or rotation took a part of them
 	Waking  string    `json:"waking"`   // inotify or polling
 	Problem string    `json:"problem"`  // empty: none

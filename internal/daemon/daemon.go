@@ -263,6 +263,8 @@ func fixed(old, next *jails.Config) string {
 		return "maxallowed"
 	case old.MaxLine != next.MaxLine:
 		return "maxline"
+	case old.MaxLag != next.MaxLag:
+		return "maxlag"
 	}
 	return ""
 }

@@ -159,7 +159,7 @@ func TestKeysThatTakeARestartAreRefused(t *testing.T) {
 	s.start()
 	for key, value := range map[string]string{
 		"socket": s.path("other"), "pin": s.pin() + "-other", "enforce": "observe", "ipv6_prefix": "56",
-		"maxbans": "5000", "maxprefixes": "5000", "maxallowed": "5000", "maxline": "5000",
+		"maxbans": "5000", "maxprefixes": "5000", "maxallowed": "5000", "maxline": "5000", "maxlag": "5000",
 	} {
 		changed := s.twoJails()
 		changed[key] = value

@@ -132,5 +132,5 @@ func logStatus(f source.FileStatus) control.Log {
 	if f.Polling != "" {
 		waking = "polling: " + f.Polling
 	}
-	return control.Log{Path: f.Path, Lag: f.Lag, Lines: f.Lines, TooLong: f.TooLong, Torn: f.Torn, Waking: waking, Problem: f.Error, Last: f.LastLine}
+	return control.Log{Path: f.Path, Lag: f.Lag, Lines: f.Lines, TooLong: f.TooLong, Skipped: f.Skipped, Torn: f.Torn, Waking: waking, Problem: f.Error, Last: f.LastLine}
 }

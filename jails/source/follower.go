@@ -40,6 +40,10 @@ type Options struct {
 	// Where it can, they are looked at eight times as seldom, in case it does not.
 	Poll time.Duration
 
+	// MaxLag is how many bytes a file may be behind before reading goes on at its end and what
+	// lies between is never seen, only counted. Default 0: never, however long it takes.
+	MaxLag int64
+
 	// Linger is how long a file that has lost its path must have been silent before it is
 	// closed. Default 1 min: a daemon that was told to reopen its log takes its time.
 	Linger time.Duration

@@ -150,6 +150,39 @@ func (r *rig) done() {
 	}
 }
 
+// However far behind, everything is read unless the follower was told otherwise.
+func TestTooFarBehindGoesOnAtTheEnd(t *testing.T) {
+	const backlog = 200
+	for _, test := range []struct {
+		name    string
+		maxLag  int64
+		lines   int
+		skipped uint64
+	}{
+		{"no limit", 0, backlog + 1, 0},
+		{"as much as may be", 2 * backlog, backlog + 1, 0},
+		{"too much", 2*backlog - 1, 1, 2 * backlog},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r := newRig(t, true)
+			r.f.opts.MaxLag = test.maxLag
+			r.write("log", "before\n")
+			r.watch("log")
+			r.write("log", strings.Repeat("x\n", backlog))
+			r.step()
+			r.write("log", "after\n")
+			r.step()
+			status := r.f.Status()[0]
+			if status.Lines != uint64(test.lines) || status.Skipped != test.skipped || status.Lag != 0 {
+				t.Errorf("%d lines, %d bytes skipped, %d behind; want %d, %d, 0", status.Lines, status.Skipped, status.Lag, test.lines, test.skipped)
+			}
+			if said := strings.Contains(r.logged(), "log is too far behind"); said != (test.skipped > 0) {
+				t.Errorf("log: %s", r.log.String())
+			}
+		})
+	}
+}
+
 func TestHazardsOfFollowing(t *testing.T) {
 	hazards := []struct {
 		name string

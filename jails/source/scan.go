@@ -145,7 +145,7 @@ func (f *Follower) obtain(s *sighting) *stream {
 	own := f.streams[s.path]
 	if own == nil {
 		own = &stream{
-			path: s.path, linger: f.opts.Linger, log: f.opts.Log,
+			path: s.path, linger: f.opts.Linger, maxLag: f.opts.MaxLag, log: f.opts.Log,
 			buffers: f.buffers, part: f.part, wake: make(chan struct{}, 1),
 		}
 		own.source.Store(f.handlers)

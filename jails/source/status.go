@@ -16,6 +16,7 @@ type FileStatus struct {
 	Lines     uint64    // handed over
 	TooLong   uint64    // dropped because longer than MaxLine
 	Torn      uint64    // dropped because a truncation or a rotation took their beginning or end
+	Skipped   uint64    // bytes left out because the file was more than MaxLag behind
 	Rotations uint64    // times that another file took the path
 	Restarts  uint64    // times that a file was truncated and read from its beginning again
 	Displaced int       // files without their path that are still read
@@ -85,7 +86,8 @@ func (s *stream) show(t *tail, more bool, now time.Time) {
 	if s.count.lines != shown.Lines {
 		shown.LastLine = now
 	}
-	shown.Lines, shown.TooLong, shown.Torn, shown.Restarts = s.count.lines, s.count.long, s.count.torn, s.count.restart
+	shown.Lines, shown.TooLong, shown.Torn = s.count.lines, s.count.long, s.count.torn
+	shown.Skipped, shown.Restarts = s.count.skipped, s.count.restart
 	shown.Lag = 0
 	for _, held := range s.tails {
 		shown.Lag += max(0, held.size-held.offset)

@@ -19,6 +19,7 @@ const maxDisplaced = 16
 type stream struct {
 	path    string
 	linger  time.Duration
+	maxLag  int64
 	log     *slog.Logger
 	buffers *buffers
 	part    func(*tail)        // gives a closed file back
@@ -99,6 +100,9 @@ func (s *stream) step(ctx context.Context, now time.Time) {
 			t.caughtUp = true
 		}
 		if errs[i] == nil {
+			errs[i] = s.catchUp(t, buf)
+		}
+		if errs[i] == nil {
 			errs[i] = s.drain(ctx, t, buf, now)
 		}
 	}
@@ -111,6 +115,21 @@ func (s *stream) held() []*tail {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.tails)
+}
+
+// catchUp leaves out what lies between here and the end of t, if that is too much.
+func (s *stream) catchUp(t *tail, buf []byte) error {
+	lag := t.size - t.offset
+	if s.maxLag == 0 || lag <= s.maxLag {
+		return nil
+	}
+	before := t.offset
+	if err := t.seek(t.size, buf); err != nil {
+		return err
+	}
+	s.count.skipped += uint64(t.offset - before)
+	s.log.Warn("log is too far behind; going on at its end", "path", s.path, "behind", lag, "maxlag", s.maxLag, "skipped", s.count.skipped)
+	return nil
 }
 
 func (s *stream) drain(ctx context.Context, t *tail, buf []byte, now time.Time) error {

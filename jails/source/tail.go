@@ -51,6 +51,7 @@ type counts struct {
 	lines   uint64 // handed over
 	long    uint64 // dropped: longer than MaxLine
 	torn    uint64 // dropped: beginning or end lost by a truncation or a rotation
+	skipped uint64 // bytes left out because the file was too far behind
 	restart uint64 // times that a file was truncated and read from its beginning again
 }
 
