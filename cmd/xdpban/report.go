@@ -30,15 +30,15 @@ func (t *trial) tell(w io.Writer) teller {
 
 // A hit is a line that matches, as --json tells it.
 type hit struct {
-	Line     int               `json:"line"`
-	Match    bool              `json:"match"`
-	ID       string            `json:"id"`
-	Time     json.Number       `json:"time"` // seconds since 1970
-	Rule     string            `json:"rule"`
-	Regex    int               `json:"regex"` // number of the rule, from 1
-	Trust    string            `json:"trust"`
-	Attempts int               `json:"attempts"`
-	Groups   map[string]string `json:"groups"`
+	Line     int            `json:"line"`
+	Match    bool           `json:"match"`
+	ID       string         `json:"id"`
+	Time     json.Number    `json:"time"` // seconds since 1970
+	Rule     string         `json:"rule"`
+	Regex    int            `json:"regex"` // number of the rule, from 1
+	Trust    string         `json:"trust"`
+	Attempts int            `json:"attempts"`
+	Groups   map[string]any `json:"groups"`
 }
 
 // A miss is a line that does not match, where it was asked for.
@@ -53,7 +53,7 @@ func (t *trial) tellJSON(w io.Writer) teller {
 	return func(reader *filter.Reader, n int, line []byte, r filter.Result) error {
 		switch {
 		case r.Outcome == filter.Matched:
-			return writeJSON(w, t.hit(reader, n, line, r), "")
+			return writeJSON(w, t.hit(reader, n, r), "")
 		case t.printMissed && r.Outcome == filter.Missed:
 			return writeJSON(w, miss{n, false, string(line)}, "")
 		}
@@ -61,11 +61,11 @@ func (t *trial) tellJSON(w io.Writer) teller {
 	}
 }
 
-func (t *trial) hit(reader *filter.Reader, n int, line []byte, r filter.Result) hit {
+func (t *trial) hit(reader *filter.Reader, n int, r filter.Result) hit {
 	rule := t.rules[r.Rule]
 	seconds := strconv.FormatFloat(float64(r.Time.UnixMicro())/1e6, 'f', -1, 64)
 	return hit{Line: n, Match: true, ID: r.ID, Time: json.Number(seconds), Rule: rule.Name, Regex: r.Rule + 1,
-		Trust: rule.Trust.String(), Attempts: 1, Groups: reader.Groups(line, r)}
+		Trust: rule.Trust.String(), Attempts: r.Attempts, Groups: reader.Groups()}
 }
 
 // report prints what fail2ban-regex prints, in its shape, and more.
@@ -142,7 +142,7 @@ func between(first, last time.Time) string {
 
 func (t *trial) reportDates(w io.Writer) {
 	fmt.Fprint(w, "Date template hits:\n|- [hits] date format\n")
-	for i, name := range filter.Templates() {
+	for i, name := range t.filter.Templates() {
 		if t.dates[i] > 0 {
 			fmt.Fprintf(w, "|  [%s] %s\n", number(t.dates[i]), name)
 		}

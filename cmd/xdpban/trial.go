@@ -55,7 +55,7 @@ type teller func(reader *filter.Reader, n int, line []byte, r filter.Result) err
 
 // read tries every line of log.
 func (t *trial) read(log io.Reader, tell teller) error {
-	t.dates = make([]int, len(filter.Templates()))
+	t.dates = make([]int, len(t.filter.Templates()))
 	for _, rule := range t.filter.Rules() {
 		t.rules = append(t.rules, ruleTrial{Rule: rule, sources: make(map[string]*sourceTrial)})
 	}

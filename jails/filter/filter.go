@@ -11,7 +11,7 @@ package filter
 import (
 	"errors"
 	"fmt"
-	"regexp"
+	"slices"
 	"time"
 
 	"xdpban/internal/yamldoc"
@@ -19,13 +19,16 @@ import (
 
 // A Filter is a Spec made ready. It may be used by many readers at once.
 type Filter struct {
-	Name    string
-	Mode    string
-	rules   []rule
-	ignore  []rule
-	dates   *dates
-	longest int
-	spec    *Spec
+	Name     string
+	Mode     string
+	dialect  Dialect
+	pre      *rule // nil: rules see all of a line
+	rules    []rule
+	ignore   []rule
+	dates    *dates
+	longest  int
+	maxlines int
+	spec     *Spec
 }
 
 // A Rule is one failregex for people to look at.
@@ -34,6 +37,7 @@ type Rule struct {
 	Regex    string // as written
 	Expanded string // without tags
 	Trust    Trust
+	Engine   Engine
 }
 
 // New expands the tags of spec's regexes, compiles them, and keeps the rules of mode. The
@@ -41,47 +45,67 @@ type Rule struct {
 // does not exist, whichever mode the regex is for. A rule without trust is Spoofable, one
 // without a name is called failregex-1, failregex-2 ...
 func New(name string, spec *Spec, mode string) (*Filter, error) {
-	f := &Filter{Name: name, Mode: mode, longest: spec.Longest.V, spec: spec}
-	errs := spec.notYet()
+	f := &Filter{Name: name, Mode: mode, dialect: spec.Dialect.V, longest: spec.Longest.V, spec: spec}
+	var errs yamldoc.Errors
 	if err := spec.NoMode(name, mode); err != nil {
 		errs = append(errs, err)
 	}
-	if f.longest < 0 {
-		errs = append(errs, spec.Longest.Error("longest", "is less than 0", ""))
-	}
+	errs = append(errs, f.setLimits(spec)...)
 	prefix, bad := prefixOf(spec.Prefix)
 	errs = append(errs, bad...)
 	f.dates, bad = newDates(spec.Datepattern, spec.Dialect.V)
 	errs = append(errs, bad...)
-	tags := tagsWith(prefix)
-	errs = append(errs, f.addRules(spec.Failregex, tags)...)
-	errs = append(errs, f.addIgnores(spec.Ignoreregex, tags)...)
+	c := &compiler{dialect: f.dialect, tags: tagsWith(prefix)}
+	errs = append(errs, f.setPrefilter(spec.Prefregex, c)...)
+	errs = append(errs, f.addIgnores(spec.Ignoreregex, c)...)
+	c.multi = f.maxlines > 1
+	errs = append(errs, f.addRules(spec.Failregex, c)...)
 	if err := errs.Err(); err != nil {
 		return nil, err
 	}
 	return f, nil
 }
 
-// notYet refuses what is read and not done.
-func (s *Spec) notYet() yamldoc.Errors {
-	const msg = "is not supported yet"
+// mostLines is the largest maxlines that is taken.
+const mostLines = 100
+
+func (f *Filter) setLimits(spec *Spec) yamldoc.Errors {
 	var errs yamldoc.Errors
-	if s.Dialect.V != Native {
-		errs = append(errs, s.Dialect.Error("dialect", s.Dialect.V.String()+" "+msg, ""))
+	if f.longest < 0 {
+		errs = append(errs, spec.Longest.Error("longest", "is less than 0", ""))
 	}
-	if s.Prefregex.Set {
-		errs = append(errs, s.Prefregex.Error("prefregex", msg, "put it in front of each failregex"))
+	f.maxlines = 1
+	if lines := spec.Maxlines; lines.Set {
+		f.maxlines = lines.V
+		switch {
+		case lines.V < 1 || lines.V > mostLines:
+			errs = append(errs, lines.Error("maxlines", fmt.Sprintf("want 1 to %d, got %d", mostLines, lines.V), ""))
+		case lines.V > 1 && f.dialect == Native:
+			errs = append(errs, lines.Error("maxlines", "is for filters with dialect: fail2ban", "a rule sees one line"))
+		}
 	}
-	if s.Maxlines.Set && s.Maxlines.V != 1 {
-		errs = append(errs, s.Maxlines.Error("maxlines", msg, "a rule sees one line"))
+	if f.dialect == Fail2ban && len(spec.Prefix) > 0 {
+		errs = append(errs, spec.Prefix[0].Error("prefix", "is not for filters with dialect: fail2ban", "write it into prefregex"))
 	}
 	return errs
 }
 
-func (f *Filter) addRules(specs []yamldoc.Value[RuleSpec], tags map[string]string) yamldoc.Errors {
+func (f *Filter) setPrefilter(regex yamldoc.Value[string], c *compiler) yamldoc.Errors {
+	if regex.V == "" {
+		return nil
+	}
+	made, err := c.compile(regex.V, namesAnything)
+	if err != nil {
+		return yamldoc.Errors{regex.Error("prefregex", err.Error(), "")}
+	}
+	f.pre = &made
+	return nil
+}
+
+func (f *Filter) addRules(specs []yamldoc.Value[RuleSpec], c *compiler) yamldoc.Errors {
 	var errs yamldoc.Errors
 	for i, written := range specs {
-		rule, err := compile(written.V.Regex.V, tags, namesHost)
+		rule, err := c.compile(written.V.Regex.V, f.namesSomebody)
 		if err != nil {
 			errs = append(errs, at(written, fmt.Sprintf("failregex[%d]", i+1), err))
 			continue
@@ -100,10 +124,10 @@ func (f *Filter) addRules(specs []yamldoc.Value[RuleSpec], tags map[string]strin
 	return errs
 }
 
-func (f *Filter) addIgnores(regexes []yamldoc.Value[string], tags map[string]string) yamldoc.Errors {
+func (f *Filter) addIgnores(regexes []yamldoc.Value[string], c *compiler) yamldoc.Errors {
 	var errs yamldoc.Errors
 	for i, written := range regexes {
-		rule, err := compile(written.V, tags, namesAnything)
+		rule, err := c.compile(written.V, namesAnything)
 		if err != nil {
 			errs = append(errs, written.Error(fmt.Sprintf("ignoreregex[%d]", i+1), err.Error(), ""))
 			continue
@@ -141,33 +165,55 @@ func (f *Filter) Rules() []Rule {
 
 // NewReader reads the lines of one file, whose dates are in loc where they name no zone.
 func (f *Filter) NewReader(loc *time.Location) *Reader {
-	return &Reader{filter: f, loc: loc, dates: f.dates.learner()}
+	r := f.NewDatelessReader()
+	r.loc, r.dates = loc, f.dates.learner()
+	return r
 }
 
 // NewDatelessReader reads lines that carry no date, as the journal's without what it keeps
 // beside them: "HOST IDENT[PID]: MESSAGE". What looks like a date is part of the message.
 func (f *Filter) NewDatelessReader() *Reader {
-	return &Reader{filter: f}
+	r := &Reader{filter: f}
+	if f.dialect == Fail2ban {
+		r.memory = newMemory(f.maxlines)
+	}
+	return r
 }
 
 // hostGroup is the group that holds who it was; <HOST>, <ADDR>, <IP4>, <IP6> and <SUBNET> make one.
 const hostGroup = "host"
 
-// namesHost refuses a regex that finds nobody, or more than one.
-func namesHost(re *regexp.Regexp) error {
+var (
+	nativeIdentities   = []string{hostGroup}
+	fail2banIdentities = []string{"fid", "ip4", "ip6", "dns", "mlfid"}
+)
+
+// identities are the groups that say who it was. A rule has one, or prefregex has.
+func (d Dialect) identities() []string {
+	if d == Fail2ban {
+		return fail2banIdentities
+	}
+	return nativeIdentities
+}
+
+// namesSomebody refuses a rule that finds nobody, or more than one.
+func (f *Filter) namesSomebody(groups []string) error {
+	if f.pre != nil {
+		groups = slices.Concat(f.pre.groups, groups)
+	}
 	hosts := 0
-	for _, name := range re.SubexpNames() {
-		if groupName(name) == hostGroup {
+	for _, name := range groups {
+		if slices.Contains(f.dialect.identities(), name) {
 			hosts++
 		}
 	}
-	switch hosts {
-	case 0:
+	switch {
+	case hosts == 0:
 		return errors.New("names nobody: put <HOST> or <ADDR> where the address stands")
-	case 1:
-		return nil
+	case hosts > 1 && f.dialect == Native:
+		return errors.New("names more than one <HOST> or <ADDR>")
 	}
-	return errors.New("names more than one <HOST> or <ADDR>")
+	return nil
 }
 
-func namesAnything(*regexp.Regexp) error { return nil }
+func namesAnything([]string) error { return nil }

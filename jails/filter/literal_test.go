@@ -55,7 +55,7 @@ func TestMatchesHoldTheLiterals(t *testing.T) {
 				t.Errorf("%s: %s: literals are %q", f.Name, rule.Name, rule.literals)
 			}
 			for _, sample := range f.samples() {
-				if line := []byte(sample.V.Line); rule.re.Match(line) && !rule.mayMatch(line) {
+				if line := []byte(sample.V.Line); rule.auto.Match(line) && !rule.mayMatch(line) {
 					t.Errorf("%s: %s: %q lacks one of %q", f.Name, rule.Name, line, rule.literals)
 				}
 			}

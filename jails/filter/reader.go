@@ -2,6 +2,7 @@ package filter
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -12,17 +13,20 @@ const (
 	Missed  Outcome = iota // no rule matches
 	Ignored                // a rule matches, an ignoreregex too
 	Matched
+	Noted // a rule matches; the failure is none, or waits for lines that say whose it is
 )
 
-// A Result is what a line says. Of a line that Missed only Template means anything.
+// A Result is what a line says. Of a line that Missed only Template and TimedOut mean anything.
 type Result struct {
 	Outcome  Outcome
-	Rule     int        // index in Filter.Rules
+	Rule     int        // index in Filter.Rules; -1: an ignoreregex matches before rules are tried
 	ID       string     // who it was: Addr as text, or a name
 	Addr     netip.Addr // never mapped, no zone; zero if ID is no address
 	Time     time.Time  // what the line says; now if it says nothing
 	Dated    bool       // Time is from the line
 	Template int        // index in Templates; -1: no date
+	Attempts int        // how many lines make up the failure
+	TimedOut int        // how many regexes took too long, see Reader.TimedOut; the line may be theirs
 }
 
 // A Reader reads the lines of one file and learns how it writes dates. It is not for
@@ -31,37 +35,166 @@ type Reader struct {
 	filter *Filter
 	loc    *time.Location
 	dates  *learner // nil: lines carry no date
+	memory *memory  // nil: the dialect is Native
 	date   place    // of the line that was read last
 	rest   []byte   // what is left of a line of which more is cut out than its beginning
+	before capture  // of prefregex in the line that was read last
+	found  capture  // of a rule in that line
+	budget budget   // of the line that is being read
+	late   []int    // rules that took too long on it
+}
+
+// A capture is what a rule found in a text.
+type capture struct {
+	rule *rule
+	text []byte // valid until the next line is read
+	at   []int  // as runner.find gives it
+}
+
+// place is where the group called name stands; false: it took no part.
+func (c *capture) place(name string) (from, to int, ok bool) {
+	if c.rule == nil {
+		return 0, 0, false
+	}
+	return c.rule.group(c.at, name)
+}
+
+// each calls yield with what each named group holds. Of several with one name the first that
+// took part counts; text is nil where none did.
+func (c *capture) each(yield func(name string, text []byte)) {
+	if c.rule == nil {
+		return
+	}
+	for i, name := range c.rule.groups {
+		if name == "" || slices.Index(c.rule.groups, name) < i {
+			continue
+		}
+		if from, to, ok := c.place(name); ok {
+			yield(name, c.text[from:to:to])
+		} else {
+			yield(name, nil)
+		}
+	}
 }
 
 // Read looks at one line; now is when. A line whose date says an impossible day or hour
-// is one without date. A line that no rule matches costs no allocation.
+// is one without date. A line that no rule matches costs no allocation in the dialect Native.
 func (r *Reader) Read(line []byte, now time.Time) Result {
 	f := r.filter
 	if f.longest > 0 && len(line) > f.longest {
 		return Result{Template: -1}
 	}
-	date := r.locate(line, now)
-	r.date = date
-	result := Result{Template: date.template}
-	rest := r.cut(line, date)
-	rule, from, to := f.first(rest)
-	if rule < 0 {
-		return result
+	r.budget, r.late, r.before, r.found = budget{}, nil, capture{}, capture{}
+	r.date = r.locate(line, now)
+	var result Result
+	if r.memory != nil {
+		result = r.readFail2ban(line, now)
+	} else {
+		result = r.readNative(line, now)
 	}
-	result.Outcome, result.Rule = Matched, rule
-	if f.ignores(rest) {
+	result.Template, result.TimedOut = r.date.template, len(r.late)
+	return result
+}
+
+func (r *Reader) readNative(line []byte, now time.Time) Result {
+	text, ok := r.content(r.cut(line, r.date))
+	if !ok {
+		return Result{}
+	}
+	rule := r.first(text)
+	if rule < 0 {
+		return Result{}
+	}
+	result := Result{Outcome: Matched, Rule: rule, Attempts: 1}
+	if r.ignores(text) {
 		result.Outcome = Ignored
 	}
-	result.ID, result.Addr = hostOf(rest, from, to)
-	if result.Time, result.Dated = date.read(line, r.loc, now); !result.Dated {
+	from, to, ok := r.found.place(hostGroup)
+	if ok {
+		result.ID, result.Addr = hostOf(r.found.text, from, to)
+	} else {
+		from, to, _ = r.before.place(hostGroup)
+		result.ID, result.Addr = hostOf(r.before.text, from, to)
+	}
+	if result.Time, result.Dated = r.date.read(line, r.loc, now); !result.Dated {
 		result.Time = now
 	}
 	return result
 }
 
-// locate finds the date of line, and learns from it.
+// contentGroup is the group of prefregex that the rules see instead of the whole.
+const contentGroup = "content"
+
+// content is the part of text that rules see; false: prefregex does not match.
+func (r *Reader) content(text []byte) ([]byte, bool) {
+	pre := r.filter.pre
+	if pre == nil {
+		return text, true
+	}
+	at, err := pre.find(text, &r.budget)
+	if err != nil {
+		r.late = append(r.late, len(r.filter.rules))
+	}
+	if at == nil {
+		return nil, false
+	}
+	r.before = capture{pre, text, at}
+	if from, to, ok := r.before.place(contentGroup); ok && from < to {
+		return text[from:to], true
+	}
+	return text, true
+}
+
+// first is the first rule that matches text and says who it was; -1: none does. What it found
+// is in r.found.
+func (r *Reader) first(text []byte) int {
+	for i := range r.filter.rules {
+		rule := &r.filter.rules[i]
+		at, err := rule.find(text, &r.budget)
+		if err != nil {
+			r.late = append(r.late, i)
+		}
+		if at == nil {
+			continue
+		}
+		if r.found = (capture{rule, text, at}); r.identifies() {
+			return i
+		}
+	}
+	r.found = capture{}
+	return -1
+}
+
+// identifies reports whether one of the groups that say who it was took part.
+func (r *Reader) identifies() bool {
+	for _, name := range r.filter.dialect.identities() {
+		_, _, here := r.found.place(name)
+		if _, _, before := r.before.place(name); here || before {
+			return true
+		}
+	}
+	return false
+}
+
+// ignores reports whether an ignoreregex matches text.
+func (r *Reader) ignores(text []byte) bool {
+	for i := range r.filter.ignore {
+		matches, err := r.filter.ignore[i].matches(text, &r.budget)
+		if err != nil {
+			r.late = append(r.late, len(r.filter.rules))
+		}
+		if matches {
+			return true
+		}
+	}
+	return false
+}
+
+// TimedOut lists the rules that took too long on the line that was read last, as indices in
+// Filter.Rules; their number stands for prefregex and the ignoreregexes.
+func (r *Reader) TimedOut() []int { return r.late }
+
+// locate finds the date of line, which is read at now, and learns from it.
 func (r *Reader) locate(line []byte, now time.Time) place {
 	if r.dates == nil {
 		return undated
@@ -69,23 +202,34 @@ func (r *Reader) locate(line []byte, now time.Time) place {
 	return r.dates.locate(line, now)
 }
 
-// Groups is what the named groups of a regex hold in line, which is the one that was read
-// last and gave result. The group of <HOST> is not among them: it is Result.ID. Of several groups
-// with one name the first that took part is shown.
-func (r *Reader) Groups(line []byte, result Result) map[string]string {
-	groups := make(map[string]string)
-	rule := r.filter.rules[result.Rule]
-	if rule.re.NumSubexp() == 1 {
+// Group is what the group called name held in the line that was read last; "" if it took no part.
+func (r *Reader) Group(name string) string {
+	if r.memory != nil {
+		return r.memory.failure.texts[name]
+	}
+	for _, c := range []*capture{&r.found, &r.before} {
+		if from, to, ok := c.place(name); ok {
+			return string(c.text[from:to])
+		}
+	}
+	return ""
+}
+
+// Groups is what the named groups held in the line that was read last, which was not Missed:
+// texts, and in the dialect Fail2ban a list of texts as "users" where a session had several
+// lines. What <HOST> found is Result.ID and not among them in the dialect Native.
+func (r *Reader) Groups() map[string]any {
+	groups := make(map[string]any)
+	if r.memory != nil {
+		r.memory.failure.show(groups)
 		return groups
 	}
-	found := rule.re.FindSubmatch(r.cut(line, r.date))
-	for i, name := range rule.groups {
-		if name == "" || name == hostGroup || i >= len(found) || found[i] == nil {
-			continue
-		}
-		if _, ok := groups[name]; !ok {
-			groups[name] = string(found[i])
-		}
+	for _, c := range []*capture{&r.before, &r.found} {
+		c.each(func(name string, text []byte) {
+			if text != nil && name != hostGroup && name != contentGroup {
+				groups[name] = string(text)
+			}
+		})
 	}
 	return groups
 }
@@ -99,23 +243,4 @@ func (r *Reader) cut(line []byte, date place) []byte {
 	r.rest = append(r.rest[:0], line[:date.from]...)
 	r.rest = append(r.rest, line[date.to:]...)
 	return r.unwrap(r.rest)
-}
-
-// first is the first rule that matches rest, and where it finds whom; -1: none does.
-func (f *Filter) first(rest []byte) (rule, from, to int) {
-	for i := range f.rules {
-		if from, to, ok := f.rules[i].find(rest); ok {
-			return i, from, to
-		}
-	}
-	return -1, 0, 0
-}
-
-func (f *Filter) ignores(rest []byte) bool {
-	for i := range f.ignore {
-		if f.ignore[i].match(rest) {
-			return true
-		}
-	}
-	return false
 }

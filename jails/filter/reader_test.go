@@ -39,14 +39,14 @@ ignoreregex: ['word from 192\.0\.2\.1$', '^bad day']
 		line string
 		want Result
 	}{
-		{"bad word from 192.0.2.7", Result{Matched, 0, "192.0.2.7", seven, noon, false, -1}},
+		{"bad word from 192.0.2.7", Result{Matched, 0, "192.0.2.7", seven, noon, false, -1, 1, 0}},
 		{"2026-11-09 10:00:00bad", Result{Template: -1}},
 		{"[2026-11-09 10:00:00]bad word from 192.0.2.7", Result{Template: 1}},
-		{"bad thing from 192.0.2.7", Result{Matched, 1, "192.0.2.7", seven, noon, false, -1}},
-		{"bad word from h", Result{Matched, 0, "h", netip.Addr{}, noon, false, -1}},
-		{"bad word from 192.0.2.7 port", Result{Matched, 2, "192.0.2.7", seven, noon, false, -1}},
-		{"bad word from 192.0.2.1", Result{Ignored, 0, "192.0.2.1", one, noon, false, -1}},
-		{"bad day from 192.0.2.7", Result{Ignored, 1, "192.0.2.7", seven, noon, false, -1}},
+		{"bad thing from 192.0.2.7", Result{Matched, 1, "192.0.2.7", seven, noon, false, -1, 1, 0}},
+		{"bad word from h", Result{Matched, 0, "h", netip.Addr{}, noon, false, -1, 1, 0}},
+		{"bad word from 192.0.2.7 port", Result{Matched, 2, "192.0.2.7", seven, noon, false, -1, 1, 0}},
+		{"bad word from 192.0.2.1", Result{Ignored, 0, "192.0.2.1", one, noon, false, -1, 1, 0}},
+		{"bad day from 192.0.2.7", Result{Ignored, 1, "192.0.2.7", seven, noon, false, -1, 1, 0}},
 		{"bad day", Result{Template: -1}},
 		{"<7>Nov  9 10:00:00bad word from 192.0.2.7", Result{Template: -1}},
 	} {
@@ -56,7 +56,7 @@ ignoreregex: ['word from 192\.0\.2\.1$', '^bad day']
 	}
 	dated := build(t, `failregex: [{ name: a, trust: verified, regex: '^\[\] bad <HOST>$' }]`)
 	got := dated.NewReader(time.UTC).Read([]byte("[2026-11-09 10:00:00] bad 192.0.2.7"), noon)
-	if want := (Result{Matched, 0, "192.0.2.7", seven, at, true, 1}); got != want {
+	if want := (Result{Matched, 0, "192.0.2.7", seven, at, true, 1, 1, 0}); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 }

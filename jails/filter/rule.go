@@ -1,53 +1,89 @@
 package filter
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"regexp"
 	"regexp/syntax"
+	"slices"
 	"strings"
 )
 
 // A rule is a Rule that can be run.
 type rule struct {
 	Rule
-	re       *regexp.Regexp
-	groups   []string // names, by index; one name may stand for several groups
-	host     int      // index of the group hostGroup; -1: none
-	literals [][]byte // every line that re matches holds them, one behind the other
-	rarest   []byte   // one of them
+	runner
 }
 
-// compile makes a rule of a regex as written; accept may refuse what is well formed.
-func compile(written string, tags map[string]string, accept func(*regexp.Regexp) error) (rule, error) {
+// A compiler makes rules of regexes as one filter writes them.
+type compiler struct {
+	dialect Dialect
+	tags    map[string]string // Native: what tags stand for
+	multi   bool              // Fail2ban: ^ and $ are those of lines
+}
+
+// compile makes a rule; accept may refuse what is well formed by the names of its groups.
+func (c *compiler) compile(written string, accept func(groups []string) error) (rule, error) {
+	build := c.native
+	if c.dialect == Fail2ban {
+		build = c.fail2ban
+	}
+	r, err := build(written)
+	if err != nil {
+		return rule{}, err
+	}
+	r.Regex, r.Engine = written, r.engine()
+	return r, accept(r.groups)
+}
+
+func (c *compiler) fail2ban(written string) (rule, error) {
+	if strings.TrimSpace(written) == "" {
+		return rule{}, errors.New("is empty")
+	}
+	expanded := expandFail2ban(written)
+	p, err := pythonPattern(expanded, c.multi)
+	if err != nil {
+		return rule{}, err
+	}
+	m, err := p.runner()
+	return rule{Rule: Rule{Expanded: expanded}, runner: m}, err
+}
+
+func (c *compiler) native(written string) (rule, error) {
 	if err := misread(written); err != nil {
 		return rule{}, err
 	}
-	expanded, err := expand(written, tags)
+	expanded, err := expand(written, c.tags)
 	if err != nil {
 		return rule{}, err
 	}
+	m, err := nativeRunner(written, expanded)
+	return rule{Rule: Rule{Expanded: expanded}, runner: m}, err
+}
+
+// looksAround finds what package regexp does not know and the other engine does.
+var looksAround = regexp.MustCompile(`\(\?(?:<?[=!]|>|\(|P=)`)
+
+func nativeRunner(written, expanded string) (runner, error) {
 	re, err := regexp.Compile(expanded)
+	if err == nil {
+		groups := slices.Clone(re.SubexpNames())
+		for i, name := range groups {
+			groups[i] = groupName(name)
+		}
+		return automaton(expanded, groups)
+	}
+	if !looksAround.MatchString(expanded) {
+		return runner{}, explain(written, err)
+	}
+	p, err := nativePattern(expanded)
 	if err != nil {
-		return rule{}, explain(written, err)
+		return runner{}, fmt.Errorf("%w (look-around, references and conditions go with plain syntax only)", err)
 	}
-	if err := accept(re); err != nil {
-		return rule{}, err
+	for i, name := range p.groups {
+		p.groups[i] = groupName(name)
 	}
-	texts := literals(expanded)
-	groups := re.SubexpNames()
-	for i, name := range groups {
-		groups[i] = groupName(name)
-	}
-	return rule{
-		Rule:     Rule{Regex: written, Expanded: expanded},
-		re:       re,
-		groups:   groups,
-		host:     re.SubexpIndex(hostGroup),
-		literals: texts,
-		rarest:   longest(texts),
-	}, nil
+	return p.runner()
 }
 
 // interpolation is how fail2ban's files put one setting into another.
@@ -77,29 +113,5 @@ func explain(written string, err error) error {
 	if strings.Contains(written, bad.Expr) {
 		msg = fmt.Sprintf("%s: %.60q", msg, bad.Expr)
 	}
-	if bad.Code == syntax.ErrInvalidPerlOp {
-		msg += ": look-around and conditions are not supported"
-	}
 	return errors.New(msg)
-}
-
-// mayMatch reports whether rest holds what r's matches hold. Few other lines do, so that
-// long hostile ones cost little more than reading them.
-func (r *rule) mayMatch(rest []byte) bool {
-	return bytes.Contains(rest, r.rarest) && holds(rest, r.literals)
-}
-
-// match reports whether r matches rest.
-func (r *rule) match(rest []byte) bool { return r.mayMatch(rest) && r.re.Match(rest) }
-
-// find is the place in rest of whom r finds there.
-func (r *rule) find(rest []byte) (from, to int, ok bool) {
-	if !r.mayMatch(rest) {
-		return 0, 0, false
-	}
-	groups := r.re.FindSubmatchIndex(rest)
-	if groups == nil || groups[2*r.host] < 0 {
-		return 0, 0, false
-	}
-	return groups[2*r.host], groups[2*r.host+1], true
 }

@@ -70,8 +70,8 @@ func TestPlainRegexesAreSpoofableAndNumbered(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []Rule{
-		{"failregex-1", `^a <ADDR>$`, `^a (?P<host>` + addr + `)$`, Spoofable},
-		{"failregex-2", `^b (?P<host>\S+)$`, `^b (?P<host>\S+)$`, Spoofable},
+		{"failregex-1", `^a <ADDR>$`, `^a (?P<host>` + addr + `)$`, Spoofable, Linear},
+		{"failregex-2", `^b (?P<host>\S+)$`, `^b (?P<host>\S+)$`, Spoofable, Linear},
 	}
 	if got := f.Rules(); !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)

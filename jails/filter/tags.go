@@ -89,7 +89,7 @@ func (e *expansion) replace(tag string) string {
 // aGroup finds the beginnings of named groups, and escapes, which hide them.
 var aGroup = regexp.MustCompile(`\\.|\(\?P?<([A-Za-z_][0-9A-Za-z_]*)>`)
 
-// again parts the name of a group from its number. No other name has it.
+// again parts the name of a group from its number.
 const again = "__"
 
 // numberGroups makes the names of groups differ: user, user__2, user__3.
@@ -108,8 +108,8 @@ func numberGroups(expr string) string {
 	})
 }
 
+// aNumber is what numberGroups puts behind a name.
+var aNumber = regexp.MustCompile(again + `\d+$`)
+
 // groupName is the name of a group without its number.
-func groupName(name string) string {
-	name, _, _ = strings.Cut(name, again)
-	return name
-}
+func groupName(name string) string { return aNumber.ReplaceAllString(name, "") }

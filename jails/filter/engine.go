@@ -1,0 +1,191 @@
+package filter
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"regexp"
+	"runtime"
+	"time"
+
+	"github.com/dlclark/regexp2/v2"
+	"golang.org/x/sys/unix"
+)
+
+// An Engine is what runs a regex.
+type Engine uint8
+
+// The engines.
+const (
+	Linear       Engine = iota // an automaton: its time is linear in the line
+	Backtracking               // for what no automaton can do: look-around, references, conditions
+)
+
+var engines = [...]string{"linear", "backtracking"}
+
+// String is e in one word.
+func (e Engine) String() string { return engines[e] }
+
+// MarshalText is String for encoders.
+func (e Engine) MarshalText() ([]byte, error) { return []byte(e.String()), nil }
+
+const (
+	// matchLimit is how long the backtracking engine may try one regex on one line, and how
+	// long all of them on one line together, in time of the CPU.
+	matchLimit = 8 * time.Millisecond
+	// clockPeriod is how often it looks at the clock.
+	clockPeriod = 2 * time.Millisecond
+	// tries is how often a match is begun again that the clock has ended while others had the CPU.
+	tries = 4
+)
+
+func init() { regexp2.SetTimeoutCheckPeriod(clockPeriod) }
+
+// errTimedOut is the error of a match that took too long: nobody knows whether the line matches.
+var errTimedOut = errors.New("took too long")
+
+// A runner is a regex that can be run.
+type runner struct {
+	auto     *regexp.Regexp  // Linear: the regex; Backtracking: what its matches match too, nil if that is anything
+	back     *regexp2.Regexp // nil: Linear
+	groups   []string        // names, by index; one name may stand for several groups
+	literals [][]byte        // every text that matches holds them, one behind the other
+	rarest   []byte          // one of them
+}
+
+func (m *runner) engine() Engine {
+	if m.back != nil {
+		return Backtracking
+	}
+	return Linear
+}
+
+// automaton makes the runner of a regex in Go's dialect.
+func automaton(expr string, groups []string) (runner, error) {
+	re, err := regexp.Compile(expr)
+	if err != nil {
+		return runner{}, err
+	}
+	texts := literals(expr)
+	return runner{auto: re, groups: groups, literals: texts, rarest: longest(texts)}, nil
+}
+
+// runner makes p ready for the engine that it needs.
+func (p *pattern) runner() (runner, error) {
+	if !p.backtracks {
+		m, err := automaton(p.write(Linear), p.groups)
+		if err == nil {
+			return m, nil // else it repeats more often than automata take
+		}
+	}
+	back, err := regexp2.Compile(p.write(Backtracking))
+	if err != nil {
+		return runner{}, fmt.Errorf("cannot be run: %w", err)
+	}
+	back.MatchTimeout = matchLimit
+	m, err := automaton(p.wider(), p.groups)
+	if err != nil {
+		m = runner{groups: p.groups}
+	}
+	m.back = back
+	return m, nil
+}
+
+// A budget is the time that went into backtracking on one line.
+type budget struct{ spent time.Duration }
+
+// mayMatch reports whether text holds what m's matches hold. Few other lines do, so that
+// long hostile ones cost little more than reading them.
+func (m *runner) mayMatch(text []byte) bool {
+	return bytes.Contains(text, m.rarest) && holds(text, m.literals)
+}
+
+// match reports whether m matches text; a regex that takes too long does not.
+func (m *runner) match(text []byte) bool {
+	matches, _ := m.matches(text, &budget{})
+	return matches
+}
+
+// matches is match within a budget. The error is errTimedOut.
+func (m *runner) matches(text []byte, b *budget) (bool, error) {
+	if m.back == nil {
+		return m.mayMatch(text) && m.auto.Match(text), nil
+	}
+	found, err := m.find(text, b)
+	return found != nil, err
+}
+
+// find is where the groups of m stand in text, by pairs of byte offsets, -1 for those that
+// take no part; nil: m does not match. The error is errTimedOut.
+func (m *runner) find(text []byte, b *budget) ([]int, error) {
+	if !m.mayMatch(text) {
+		return nil, nil
+	}
+	if m.back == nil {
+		return m.auto.FindSubmatchIndex(text), nil
+	}
+	if m.auto != nil && !m.auto.Match(text) {
+		return nil, nil
+	}
+	found, err := m.backtrack(string(text), b)
+	return places(found, len(m.groups)), err
+}
+
+// backtrack is find with the engine that may take too long. Its clock goes on while others have
+// the CPU: a match that it ends early is begun again.
+func (m *runner) backtrack(text string, b *budget) (*regexp2.Match, error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	for range tries {
+		if b.spent >= matchLimit {
+			break
+		}
+		began := threadTime()
+		found, err := m.back.FindStringMatch(text)
+		took := threadTime() - began
+		b.spent += took
+		if err == nil {
+			return found, nil
+		}
+		if took > matchLimit/2 || errors.Is(err, regexp2.ErrBacktrackingStackLimit) {
+			break
+		}
+	}
+	return nil, errTimedOut
+}
+
+// threadTime is for how long the calling thread has had a CPU.
+func threadTime() time.Duration {
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &now); err != nil {
+		return 0 // not on Linux
+	}
+	return time.Duration(now.Nano())
+}
+
+// places are the groups of a match as package regexp gives them.
+func places(found *regexp2.Match, groups int) []int {
+	if found == nil {
+		return nil
+	}
+	at := make([]int, 2*groups)
+	for i := range groups {
+		at[2*i], at[2*i+1] = -1, -1
+		if group := found.GroupByNumber(i); group != nil && len(group.Captures) > 0 {
+			from, length := group.ByteRange()
+			at[2*i], at[2*i+1] = from, from+length
+		}
+	}
+	return at
+}
+
+// group is where the group called name stands in a match that find gave: of several with
+// that name the first that took part.
+func (m *runner) group(at []int, name string) (from, to int, ok bool) {
+	for i, group := range m.groups {
+		if group == name && at[2*i] >= 0 {
+			return at[2*i], at[2*i+1], true
+		}
+	}
+	return 0, 0, false
+}
