@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"regexp/syntax"
-	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -305,7 +304,7 @@ func parsePython(flags, regex string) (*syntax.Regexp, error) {
 		return nil, err
 	}
 	if left := referred(parsed); left >= 0 {
-		return nil, fmt.Errorf("refers back to group %d: that is supported for a group of single characters, as (?P<_sep>[-/]), before it in the same sequence", left)
+		return nil, fmt.Errorf("refers back to group %d from outside of the sequence that the group is in", left)
 	}
 	return parsed, nil
 }
@@ -316,61 +315,85 @@ const (
 	pythonWord  = `\pL\pN_`
 )
 
+// A rewriter writes a regex of Python's dialect in Go's.
+type rewriter struct {
+	out     strings.Builder
+	names   []string // of groups by number; "" has none
+	inClass bool     // inside of [...]
+}
+
 // toGo rewrites a regex from Python's dialect to Go's. References become marks: see refMark.
 func toGo(regex string) (string, error) {
-	var out strings.Builder
-	names := []string{""}
-	inClass := false
-	for at := 0; at < len(regex); {
-		rest := regex[at:]
-		n := 1
-		switch {
-		case rest[0] == '\\' && len(rest) > 1:
-			n = 2
-			out.WriteString(escape(rest[:2], inClass))
-		case inClass && rest[0] == '[':
-			out.WriteString(`\[`)
-		case inClass:
-			inClass = rest[0] != ']'
-			out.WriteByte(rest[0])
-		case rest[0] == '[':
-			n = classStart(rest)
-			inClass = true
-			out.WriteString(rest[:n])
-		case strings.HasPrefix(rest, "(?P="):
-			end := strings.IndexByte(rest, ')')
-			number := groupNumber(names, rest[len("(?P="):max(end, len("(?P="))])
-			if end < 0 || number == 0 {
-				return "", fmt.Errorf("%.40q refers to no group before it", rest)
-			}
-			n = end + 1
-			out.WriteRune(refMark(number))
-		case strings.HasPrefix(rest, "(?=") || strings.HasPrefix(rest, "(?!") || strings.HasPrefix(rest, "(?<=") || strings.HasPrefix(rest, "(?<!") || strings.HasPrefix(rest, "(?("):
-			return "", fmt.Errorf("%.40q looks around: that is not supported in dates", rest)
-		case strings.HasPrefix(rest, "(?P<"):
-			end := strings.IndexByte(rest, '>')
-			if end < 0 {
-				return "", fmt.Errorf("%.40q has no end", rest)
-			}
-			name := rest[len("(?P<"):end]
-			if groupNumber(names, name) > 0 {
-				return "", fmt.Errorf("has two groups named %q", name)
-			}
-			names = append(names, name)
-			n = end + 1
-			out.WriteString(rest[:n])
-		case rest[0] == '(' && !strings.HasPrefix(rest, "(?"):
-			names = append(names, "")
-			out.WriteByte('(')
-		case strings.HasPrefix(rest, "{,"):
-			n = 2
-			out.WriteString("{0,")
-		default:
-			out.WriteByte(rest[0])
+	w := rewriter{names: []string{""}}
+	for len(regex) > 0 {
+		n, err := w.step(regex)
+		if err != nil {
+			return "", err
 		}
-		at += n
+		regex = regex[n:]
 	}
-	return out.String(), nil
+	return w.out.String(), nil
+}
+
+// step writes what rest begins with, and returns how much that was.
+func (w *rewriter) step(rest string) (int, error) {
+	switch {
+	case rest[0] == '\\' && len(rest) > 1:
+		w.out.WriteString(escape(rest[:2], w.inClass))
+		return 2, nil
+	case w.inClass && rest[0] == '[':
+		w.out.WriteString(`\[`)
+		return 1, nil
+	case w.inClass:
+		w.inClass = rest[0] != ']'
+	case rest[0] == '[':
+		w.inClass = true
+		return w.copy(rest, classStart(rest)), nil
+	case rest[0] == '(':
+		return w.group(rest)
+	case strings.HasPrefix(rest, "{,"):
+		w.out.WriteString("{0,")
+		return len("{,"), nil
+	}
+	return w.copy(rest, 1), nil
+}
+
+func (w *rewriter) copy(rest string, n int) int {
+	w.out.WriteString(rest[:n])
+	return n
+}
+
+// lookArounds begin what depends on what stands around it.
+var lookArounds = []string{"(?=", "(?!", "(?<=", "(?<!", "(?("}
+
+// group writes the begin of a group, or a whole reference to one.
+func (w *rewriter) group(rest string) (int, error) {
+	for _, begin := range lookArounds {
+		if strings.HasPrefix(rest, begin) {
+			return 0, fmt.Errorf("%.40q looks around: that is not supported in dates", rest)
+		}
+	}
+	if after, ok := strings.CutPrefix(rest, "(?P="); ok {
+		name, _, closed := strings.Cut(after, ")")
+		number := groupNumber(w.names, name)
+		if !closed || number == 0 {
+			return 0, fmt.Errorf("%.40q refers to no group before it", rest)
+		}
+		w.out.WriteRune(refMark(number))
+		return len("(?P=") + len(name) + len(")"), nil
+	}
+	if after, ok := strings.CutPrefix(rest, "(?P<"); ok {
+		name, _, _ := strings.Cut(after, ">")
+		if groupNumber(w.names, name) > 0 {
+			return 0, fmt.Errorf("has two groups named %q", name)
+		}
+		w.names = append(w.names, name)
+		return w.copy(rest, len("(?P<")), nil
+	}
+	if !strings.HasPrefix(rest, "(?") {
+		w.names = append(w.names, "")
+	}
+	return w.copy(rest, 1), nil
 }
 
 // classStart is the length of what opens a class: [, [^, and a ] that stands for itself.
@@ -471,7 +494,7 @@ func resolve(re *syntax.Regexp) (*syntax.Regexp, error) {
 		}
 		chars := charsOf(group.Sub[0])
 		if len(chars) == 0 {
-			return nil, fmt.Errorf("refers back to the group %q, which is no short list of characters", group.Name+strconv.Itoa(group.Cap))
+			return nil, fmt.Errorf("refers back to the group %q, which is no short list of characters like [-/.]", group.Name)
 		}
 		either := &syntax.Regexp{Op: syntax.OpAlternate, Flags: re.Flags}
 		for _, r := range chars {
