@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp/syntax"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -59,7 +60,7 @@ func newTemplate(pattern string, d Dialect, year int) (*template, error) {
 	if bare, ok := strings.CutPrefix(text, markLine); ok && begin == atWord {
 		text, begin = bare, atLine
 	}
-	regex, folded, err := expandFields(text, year)
+	regex, folded, err := expandFields(strings.TrimSpace(text), year)
 	if err != nil {
 		return nil, err
 	}
@@ -144,7 +145,7 @@ func holdEpoch(pattern, digits string) string {
 // compile gives regex its bounds and makes t's program of it. What t cuts out of a line is
 // its first group; a regex that has none is put into one.
 func (t *template) compile(regex string, begin beginning, end bool) error {
-	flags, regex := cutFlags(strings.TrimSpace(regex))
+	flags, regex := cutFlags(regex)
 	boundBegin := begin != anywhere && !beginsBound(regex)
 	boundEnd := end && !endsBound(regex)
 	if !hasGroup(regex) {
@@ -164,7 +165,7 @@ func (t *template) compile(regex string, begin beginning, end bool) error {
 	t.key = flags + regex
 	parsed, err := parsePython(flags, unstarred(regex))
 	if err != nil {
-		return err
+		return explain(t.name, err)
 	}
 	t.names = parsed.CapNames()
 	if t.reads, err = newProgram(parsed); err != nil {
@@ -292,10 +293,6 @@ func parsePython(flags, regex string) (*syntax.Regexp, error) {
 		return nil, err
 	}
 	parsed, err := syntax.Parse(text, syntax.Perl)
-	var bad *syntax.Error
-	if errors.As(err, &bad) {
-		return nil, fmt.Errorf("%s: %.60q", bad.Code, bad.Expr)
-	}
 	if err != nil {
 		return nil, err
 	}
@@ -303,8 +300,8 @@ func parsePython(flags, regex string) (*syntax.Regexp, error) {
 	if err != nil {
 		return nil, err
 	}
-	if left := referred(parsed); left >= 0 {
-		return nil, fmt.Errorf("refers back to group %d from outside of the sequence that the group is in", left)
+	if referred(parsed) {
+		return nil, errors.New("refers back to a group from outside of the sequence that the group is in")
 	}
 	return parsed, nil
 }
@@ -370,14 +367,14 @@ var lookArounds = []string{"(?=", "(?!", "(?<=", "(?<!", "(?("}
 func (w *rewriter) group(rest string) (int, error) {
 	for _, begin := range lookArounds {
 		if strings.HasPrefix(rest, begin) {
-			return 0, fmt.Errorf("%.40q looks around: that is not supported in dates", rest)
+			return 0, fmt.Errorf("looks around with %s: that is not supported in dates", begin)
 		}
 	}
 	if after, ok := strings.CutPrefix(rest, "(?P="); ok {
 		name, _, closed := strings.Cut(after, ")")
 		number := groupNumber(w.names, name)
 		if !closed || number == 0 {
-			return 0, fmt.Errorf("%.40q refers to no group before it", rest)
+			return 0, fmt.Errorf("(?P=%.20s) refers to no group before it", name)
 		}
 		w.out.WriteRune(refMark(number))
 		return len("(?P=") + len(name) + len(")"), nil
@@ -446,29 +443,14 @@ func groupNumber(names []string, name string) int {
 // of the last plane's private use.
 func refMark(group int) rune { return '\U00100000' + rune(group) }
 
-// markedGroup is the group that r refers to; 0: r is a character like any other.
-func markedGroup(r rune) int {
-	if group := r - '\U00100000'; 0 < group && group < 1<<15 {
-		return int(group)
-	}
-	return 0
-}
+func isRefMark(r rune) bool { return '\U00100000' < r && r < '\U00108000' }
 
-// referred is a group that re refers to; -1: none.
-func referred(re *syntax.Regexp) int {
-	if re.Op == syntax.OpLiteral {
-		for _, r := range re.Rune {
-			if group := markedGroup(r); group > 0 {
-				return group
-			}
-		}
+// referred reports whether re refers to a group.
+func referred(re *syntax.Regexp) bool {
+	if re.Op == syntax.OpLiteral && slices.ContainsFunc(re.Rune, isRefMark) {
+		return true
 	}
-	for _, sub := range re.Sub {
-		if group := referred(sub); group >= 0 {
-			return group
-		}
-	}
-	return -1
+	return slices.ContainsFunc(re.Sub, referred)
 }
 
 // maxSeparators bounds the characters of a group that is referred to.
