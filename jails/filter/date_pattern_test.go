@@ -408,6 +408,22 @@ func TestDatesCostNoAllocation(t *testing.T) {
 	}
 }
 
+// Hostile lines cost what long ones cost, whatever the pattern: were each way tried, the first of
+// these would take 2^60 steps.
+func TestPatternsCannotBeMadeSlow(t *testing.T) {
+	for _, pattern := range []string{"(?:a?){60}%p", "(?:a|b|ab){60}%p", "(?:a*b*)*%p", `^[^\[]*\[(\s*\s*\s*%H:%M)`, `(?:[^x]*x?){9}%S!`} {
+		l := datesOf(t, Native, pattern).learner()
+		line := []byte(strings.Repeat("ab ab[  ", 1000))
+		began := time.Now()
+		if p := l.locate(line, later); p.template >= 0 {
+			t.Errorf("%s: found %+v", pattern, p)
+		}
+		if took := time.Since(began); took > 5*time.Second {
+			t.Errorf("%s: %v for one line", pattern, took)
+		}
+	}
+}
+
 // fuzzed are the dates that FuzzPatterns looks for.
 func fuzzed(t testing.TB) []*dates {
 	return []*dates{

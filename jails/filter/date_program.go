@@ -12,18 +12,19 @@ import (
 // A program finds dates as one pattern writes them. It is what package regexp makes of the
 // pattern, run in another way: the alternative written first wins, as there and in Python, but
 // a word may hold any letter, a search may be kept to a part of the line that sees what is around
-// it, and nothing is allocated. No state of a loop is entered twice at one place, so that the
-// work is linear in the line.
+// it, and nothing is allocated. No loop is entered twice at one place, nor, once much was tried in
+// vain, any alternative, so that the work is linear in the line.
 type program struct {
-	insts    []inst
-	start    uint32
-	loops    int     // alternatives that are part of a loop
-	anchored bool    // matches at the start of a line alone
-	prefix   []byte  // every match begins with it
-	first    byteSet // that a match begins with
-	word     bool    // no match begins in the middle of a word
-	clock    bool    // every match holds a digit and a colon behind it
-	groups   int     // how many there are, the whole match among them
+	insts        []inst
+	start        uint32
+	loops        int // alternatives that are part of a loop
+	alternatives int
+	anchored     bool    // matches at the start of a line alone
+	prefix       []byte  // every match begins with it
+	first        byteSet // that a match begins with
+	word         bool    // no match begins in the middle of a word
+	clock        bool    // every match holds a digit and a colon behind it
+	groups       int     // how many there are, the whole match among them
 }
 
 // A byteSet holds bytes; empty: what it is the set of may be nothing.
@@ -43,7 +44,6 @@ const (
 	opByte          // one byte
 	opSet           // one character of a set
 	opAlt           // out first, then arg
-	opLoop          // an opAlt that the program may come back to; loop is its number
 	opSave          // a group begins or ends
 	opAssert        // arg holds here
 	opMatch
@@ -52,7 +52,7 @@ const (
 type inst struct {
 	op       opcode
 	char     byte
-	loop     uint16
+	number   uint16 // of an alternative
 	out, arg uint32
 	ascii    [2]uint64   // the set's ASCII
 	wide     []rune      // the set's other characters: pairs of first and last
@@ -73,7 +73,7 @@ const (
 
 // maxInsts bounds what a pattern may become, maxGroups what it may hold.
 const (
-	maxInsts  = 5000
+	maxInsts  = 2000
 	maxGroups = 32
 )
 
@@ -99,8 +99,8 @@ func newProgram(re *syntax.Regexp) (*program, error) {
 			p.insts[i].arg = behindNops(prog, p.insts[i].arg)
 		}
 	}
-	p.findLoops()
 	p.findAhead()
+	p.numberAlternatives()
 	p.findPrefix()
 	begin := p.insts[p.start]
 	p.word = begin.op == opAssert && begin.arg == assertWithinNoWord
@@ -193,13 +193,24 @@ func (i *inst) has(c rune) bool {
 	return false
 }
 
-// findLoops marks alternatives from which the program can come back to them.
-func (p *program) findLoops() {
+// numberAlternatives gives numbers to alternatives, first to those that are part of a loop:
+// from which the program can come back to them.
+func (p *program) numberAlternatives() {
+	var others []*inst
 	for pc := range p.insts {
-		if i := &p.insts[pc]; i.op == opAlt && p.reaches(i.out, i.arg, uint32(pc)) {
-			i.op, i.loop = opLoop, uint16(p.loops)
+		switch i := &p.insts[pc]; {
+		case i.op != opAlt:
+		case p.reaches(i.out, i.arg, uint32(pc)):
+			i.number = uint16(p.loops)
 			p.loops++
+		default:
+			others = append(others, i)
 		}
+	}
+	p.alternatives = p.loops
+	for _, i := range others {
+		i.number = uint16(p.alternatives)
+		p.alternatives++
 	}
 }
 
@@ -228,7 +239,7 @@ func (p *program) walk(todo []uint32, visit func(at uint32) bool) {
 			continue
 		}
 		switch i := &p.insts[at]; i.op {
-		case opAlt, opLoop:
+		case opAlt:
 			todo = append(todo, i.out, i.arg)
 		case opFail, opMatch:
 		default:
@@ -241,7 +252,7 @@ func (p *program) walk(todo []uint32, visit func(at uint32) bool) {
 func (p *program) findAhead() {
 	p.first = p.begins(p.start)
 	for pc := range p.insts {
-		if i := &p.insts[pc]; i.op == opAlt || i.op == opLoop {
+		if i := &p.insts[pc]; i.op == opAlt {
 			i.ahead = &[2]byteSet{p.begins(i.out), p.begins(i.arg)}
 		}
 	}
@@ -258,7 +269,7 @@ func (p *program) begins(pc uint32) byteSet {
 			i.addTo(&first)
 		case opMatch:
 			first.empty = true
-		case opAlt, opLoop, opSave, opAssert:
+		case opAlt, opSave, opAssert:
 			return true
 		}
 		return false
@@ -325,17 +336,19 @@ func (p *program) colons(pc uint32) int {
 		if i.op == opByte && i.char == ':' {
 			n++
 		}
-		return i.op == opAlt || i.op == opLoop || i.op == opSave || i.op == opAssert
+		return i.op == opAlt || i.op == opSave || i.op == opAssert
 	})
 	return n
 }
 
 // A matcher runs programs. It is not for concurrent use; what it found last stays in groups.
 type matcher struct {
-	groups [2 * maxGroups]int // first and last+1 of each group; -1: took no part
-	todo   []task
-	seen   []uint64 // a bit for each loop and place
-	far    int      // how much of the line was looked at
+	groups   [2 * maxGroups]int // first and last+1 of each group; -1: took no part
+	todo     []task
+	far      int      // how much of the line was looked at
+	vain     int      // how often the search went back
+	seen     []uint64 // a bit for each recorded alternative and place
+	recorded int      // how many alternatives are: all loops, or all there are
 }
 
 // A task is what to do if what was tried first fails: go on at pc and at, or, if group is not
@@ -389,27 +402,34 @@ func (p *program) next(line []byte, at int) int {
 	return -1
 }
 
-// begin makes room for the places from to to.
+// begin prepares for matches between from and to.
 func (m *matcher) begin(p *program, from, to int) bool {
 	if from > to {
 		return false
 	}
 	m.far = from
-	words := (p.loops*(to+1) + 63) / 64
+	m.vain = 0
+	m.record(p.loops, to)
+	return true
+}
+
+// record makes room for where so many alternatives were tried.
+func (m *matcher) record(alternatives, to int) {
+	m.recorded = alternatives
+	words := (alternatives*(to+1) + 63) / 64
 	if words == 0 {
-		return true
+		return
 	}
 	if cap(m.seen) < words {
 		m.seen = make([]uint64, words)
 	}
 	m.seen = m.seen[:words]
 	clear(m.seen)
-	return true
 }
 
-// visit reports whether the loop is at a place for the first time.
-func (m *matcher) visit(loop, loops, at int) bool {
-	bit := loops*at + loop
+// visit reports whether an alternative is at a place for the first time.
+func (m *matcher) visit(number uint16, at int) bool {
+	bit := m.recorded*at + int(number)
 	word, mask := &m.seen[bit/64], uint64(1)<<(bit%64)
 	if *word&mask != 0 {
 		return false
@@ -418,8 +438,22 @@ func (m *matcher) visit(loop, loops, at int) bool {
 	return true
 }
 
+// patience is how often, beside once for each byte, a search may go back before it records where
+// every alternative was tried. Dates are found long before.
+const patience = 500
+
 // try runs p on line[:to] from at on.
 func (m *matcher) try(p *program, line []byte, at, to int) bool {
+	ok, patient := m.attempt(p, line, at, to)
+	if !patient {
+		m.record(p.alternatives, to)
+		ok, _ = m.attempt(p, line, at, to)
+	}
+	return ok
+}
+
+// attempt is try as long as there is patience.
+func (m *matcher) attempt(p *program, line []byte, at, to int) (ok, patient bool) {
 	for g := range 2 * p.groups {
 		m.groups[g] = -1
 	}
@@ -429,10 +463,13 @@ func (m *matcher) try(p *program, line []byte, at, to int) bool {
 		end, ok := m.run(p, line, pc, at, to)
 		m.far = max(m.far, min(end+utf8.UTFMax, to))
 		if ok {
-			return true
+			return true, true
 		}
 		if pc, at = m.undo(); at < 0 {
-			return false
+			return false, true
+		}
+		if m.vain++; m.vain > patience+len(line) && m.recorded < p.alternatives {
+			return false, false
 		}
 	}
 }
@@ -477,8 +514,8 @@ func (m *matcher) run(p *program, line []byte, pc uint32, at, to int) (end int, 
 			} else {
 				at++
 			}
-		case opAlt, opLoop:
-			if i.op == opLoop && !m.visit(int(i.loop), p.loops, at) {
+		case opAlt:
+			if int(i.number) < m.recorded && !m.visit(i.number, at) {
 				return at, false
 			}
 			pc = m.choose(i, line[at:to], at)
