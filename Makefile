@@ -6,7 +6,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 
 export CGO_ENABLED ?= 0
 
-PACKAGES_TEST = fail2ban openssh-server openssh-client sshpass kamailio sip-tester gcc libc6-dev
+PACKAGES_TEST = fail2ban openssh-server openssh-client sshpass kamailio sip-tester gcc libc6-dev iptables ipset conntrack nftables
 PACKAGES_DEMO = kamailio sip-tester
 PACKAGES_LINT = clang-14 clang llvm clang-format libbpf-dev linux-libc-dev
 

@@ -480,7 +480,7 @@ func (l *Loader) Find(prefix netip.Prefix) (ban.Record, bool, error) {
 }
 
 // record is the ban v at p with what CPUs still hold of its counts.
-func (l *Loader) record(p place, v *xdpbanBan, now moment, pending map[uint32]Count) ban.Record {
+func (l *Loader) record(p place, v *xdpbanBan, now moment, pending map[uint32]ban.Count) ban.Record {
 	r := l.decode(p.prefix(), v, now)
 	r.Packets += pending[v.Id].Packets
 	r.Bytes += pending[v.Id].Bytes
@@ -488,8 +488,8 @@ func (l *Loader) record(p place, v *xdpbanBan, now moment, pending map[uint32]Co
 }
 
 // pending sums what CPUs counted and have not added to bans, by the bans' numbers.
-func (l *Loader) pending() (map[uint32]Count, error) {
-	counts := make(map[uint32]Count)
+func (l *Loader) pending() (map[uint32]ban.Count, error) {
+	counts := make(map[uint32]ban.Count)
 	var cpus []xdpbanSlot
 	for slot := range l.maps.Pending.MaxEntries() {
 		if err := l.maps.Pending.Lookup(slot, &cpus); err != nil {
@@ -500,7 +500,7 @@ func (l *Loader) pending() (map[uint32]Count, error) {
 				continue
 			}
 			c := counts[s.Id]
-			counts[s.Id] = Count{c.Packets + s.Packets, c.Bytes + s.Bytes}
+			counts[s.Id] = ban.Count{Packets: c.Packets + s.Packets, Bytes: c.Bytes + s.Bytes}
 		}
 	}
 	return counts, nil

@@ -202,23 +202,13 @@ func run(prog *ebpf.Program, frame []byte) (Verdict, error) {
 	return Verdict(verdict), nil
 }
 
-// A Count is a number of packets and of their bytes.
-type Count struct{ Packets, Bytes uint64 }
-
-// Totals are what the kernel program did with packets of banned sources, on all
-// interfaces, since its maps were made.
-type Totals struct {
-	Dropped Count
-	Allowed Count // let through because the allow list holds the source
-}
-
-// Totals reads the counts of all CPUs.
-func (l *Loader) Totals() (Totals, error) {
+// Totals reads the counts of all CPUs, of all interfaces, since the maps were made.
+func (l *Loader) Totals() (ban.Totals, error) {
 	var cpus []xdpbanCounts
 	if err := l.maps.Totals.Lookup(uint32(0), &cpus); err != nil {
-		return Totals{}, fmt.Errorf("read totals: %w", err)
+		return ban.Totals{}, fmt.Errorf("read totals: %w", err)
 	}
-	var t Totals
+	var t ban.Totals
 	for _, c := range cpus {
 		t.Dropped.Packets += c.Dropped.Packets
 		t.Dropped.Bytes += c.Dropped.Bytes

@@ -85,7 +85,7 @@ func (l *Loader) Sweep() (ended []ban.Record, missing []netip.Prefix, err error)
 // A sweep is one round of it.
 type sweep struct {
 	now     moment
-	pending map[uint32]Count
+	pending map[uint32]ban.Count
 	due     []place // to be deleted
 	ended   []ban.Record
 	missing []netip.Prefix

@@ -285,7 +285,7 @@ func TestTestLeavesNoTrace(t *testing.T) {
 	if before != after {
 		t.Errorf("the ban changed from %+v to %+v", before, after)
 	}
-	if totals, err := l.Totals(); totals != (Totals{}) || err != nil {
+	if totals, err := l.Totals(); totals != (ban.Totals{}) || err != nil {
 		t.Errorf("totals: %+v, %v", totals, err)
 	}
 }
@@ -315,7 +315,7 @@ func TestCountsAreExact(t *testing.T) {
 			agePending(t, l, 2*time.Second)
 		}
 	}
-	var all Count
+	var all ban.Count
 	for _, source := range sources {
 		r, ok, err := l.Find(ban.Single(netip.MustParseAddr(source)))
 		if !ok || err != nil {
@@ -324,9 +324,9 @@ func TestCountsAreExact(t *testing.T) {
 		if r.Packets != want[source] || r.Bytes != want[source]*uint64(len(from(source))) {
 			t.Errorf("%s: got %+v, want %d packets", source, r.Tally, want[source])
 		}
-		all = Count{all.Packets + r.Packets, all.Bytes + r.Bytes}
+		all = ban.Count{Packets: all.Packets + r.Packets, Bytes: all.Bytes + r.Bytes}
 	}
-	if totals, err := l.Totals(); totals != (Totals{Dropped: all}) || err != nil {
+	if totals, err := l.Totals(); totals != (ban.Totals{Dropped: all}) || err != nil {
 		t.Errorf("totals: got %+v, %v, want %+v", totals, err, all)
 	}
 }
@@ -396,7 +396,7 @@ func TestTotalsTellDroppedFromAllowed(t *testing.T) {
 		verdict(t, l, frame(source, typeVLAN, typeIPv4))
 	}
 	const bytes = 14 + 4 + 20 + payload
-	want := Totals{Dropped: Count{2, 2 * bytes}, Allowed: Count{1, bytes}}
+	want := ban.Totals{Dropped: ban.Count{Packets: 2, Bytes: 2 * bytes}, Allowed: ban.Count{Packets: 1, Bytes: bytes}}
 	if got, err := l.Totals(); got != want || err != nil {
 		t.Errorf("got %+v, %v, want %+v", got, err, want)
 	}

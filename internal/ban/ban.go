@@ -30,6 +30,15 @@ type Tally struct {
 	Refreshes uint32    // times that End was moved
 }
 
+// A Count is a number of packets and of their bytes.
+type Count struct{ Packets, Bytes uint64 }
+
+// Totals are what enforcement did with packets of banned sources.
+type Totals struct {
+	Dropped Count
+	Allowed Count // let through because the allow list holds the source
+}
+
 // A Record is a ban as it is enforced.
 type Record struct {
 	Ban

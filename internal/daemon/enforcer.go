@@ -19,7 +19,7 @@ type enforcer interface {
 	Bans() ([]ban.Record, error)
 	Sweep() (ended []ban.Record, missing []netip.Prefix, err error)
 	Allow(*ban.Set) error
-	Totals() (loader.Totals, error)
+	Totals() (ban.Totals, error)
 	Clock() string
 	Close() error
 }

@@ -62,7 +62,7 @@ func (o *observer) Sweep() (ended []ban.Record, missing []netip.Prefix, err erro
 	return ended, nil, nil
 }
 
-func (o *observer) Allow(*ban.Set) error           { return nil }
-func (o *observer) Totals() (loader.Totals, error) { return loader.Totals{}, nil }
-func (o *observer) Clock() string                  { return "" }
-func (o *observer) Close() error                   { return nil }
+func (o *observer) Allow(*ban.Set) error        { return nil }
+func (o *observer) Totals() (ban.Totals, error) { return ban.Totals{}, nil }
+func (o *observer) Clock() string               { return "" }
+func (o *observer) Close() error                { return nil }

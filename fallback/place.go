@@ -1,0 +1,167 @@
+package fallback
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// jump is the rule that sends packets to our chain.
+const jump = "-j " + Name
+
+// The chains of others from which packets are sent to ours, as their first rule.
+const (
+	inputChain   = "INPUT"
+	forwardChain = "FORWARD"
+	dockerChain  = "DOCKER-USER" // Docker sends what it forwards there first
+)
+
+// heads are the chains of others that must begin with jump, those that are there.
+func (h *half) heads(present listing) []string {
+	heads := []string{inputChain}
+	if h.settings.Forward {
+		heads = append(heads, forwardChain)
+	}
+	if _, there := present[dockerChain]; there {
+		heads = append(heads, dockerChain)
+	}
+	return heads
+}
+
+// lostPlaces lists the heads that do not begin with jump, or have it twice, and how often
+// each has it.
+func (h *half) lostPlaces(present listing) map[string]int {
+	lost := make(map[string]int)
+	for _, head := range h.heads(present) {
+		call, n := "-A "+head+" "+jump, 0
+		for _, rule := range present[head] {
+			if rule == call {
+				n++
+			}
+		}
+		if n != 1 || present[head][0] != call {
+			lost[head] = n
+		}
+	}
+	return lost
+}
+
+// takeFirstPlace puts jump first into the heads where it is not.
+func (h *half) takeFirstPlace() error {
+	present, err := h.list(false)
+	if err != nil {
+		return err
+	}
+	lost := h.lostPlaces(present)
+	if len(lost) == 0 {
+		return nil
+	}
+	var batch strings.Builder
+	for head, n := range lost {
+		for range n {
+			fmt.Fprintf(&batch, "-D %s %s\n", head, jump)
+		}
+		fmt.Fprintf(&batch, "-I %s 1 %s\n", head, jump)
+	}
+	return h.restore(batch.String())
+}
+
+// fault says what is wrong with the chain, or nothing.
+func (h *half) fault() (string, error) {
+	present, err := h.list(false)
+	if err != nil {
+		return "", err
+	}
+	lost := h.lostPlaces(present)
+	if n, ok := lost[inputChain]; ok && n == 0 {
+		return Name + " was not called from INPUT", nil
+	}
+	for _, head := range []string{inputChain, forwardChain, dockerChain} {
+		if _, ok := lost[head]; ok {
+			return Name + " was not first in " + head, nil
+		}
+	}
+	if !h.intact(present) {
+		return "rules of " + Name + " were gone", nil
+	}
+	return "", nil
+}
+
+// intact reports whether our chains hold what they should.
+func (h *half) intact(present listing) bool {
+	single := h.banRules()
+	for _, c := range h.chains() {
+		bans := 0
+		static := slices.DeleteFunc(slices.Clone(present[c.name]), func(rule string) bool {
+			if !isBanRule(rule) {
+				return false
+			}
+			bans++
+			return true
+		})
+		if bans != len(single[c.name]) || !slices.Equal(static, h.static[c.name]) {
+			return false
+		}
+	}
+	return true
+}
+
+// mend looks whether the chain is as it should be and puts it back where it is not. what
+// says what was wrong.
+func (h *half) mend(now time.Time, thorough bool) (what string, err error) {
+	if !h.watch.due(h.tables, now, thorough) {
+		return "", nil
+	}
+	defer func() { h.watch.look(h.tables, now) }()
+	if what, err = h.fault(); err != nil || what == "" {
+		return what, err
+	}
+	lost, err := h.prepare()
+	if err != nil {
+		return what, err
+	}
+	if lost {
+		if err := h.refill(now); err != nil {
+			return what, err
+		}
+	}
+	present, err := h.list(false)
+	if err != nil {
+		return what, err
+	}
+	if !h.intact(present) {
+		if err := h.build(); err != nil {
+			return what, err
+		}
+	}
+	return what, h.takeFirstPlace()
+}
+
+// clear takes our chains out of t.
+func (t *tables) clear() error {
+	present, err := t.list(false)
+	if err != nil {
+		return err
+	}
+	var calls, flushes, removals strings.Builder
+	for name, rules := range present {
+		if ours(name) {
+			fmt.Fprintf(&flushes, "-F %s\n", name)
+			fmt.Fprintf(&removals, "-X %s\n", name)
+			continue
+		}
+		for _, rule := range rules {
+			if rule == "-A "+name+" "+jump {
+				fmt.Fprintf(&calls, "-D %s %s\n", name, jump)
+			}
+		}
+	}
+	batch := calls.String() + flushes.String() + removals.String()
+	if batch == "" {
+		return nil
+	}
+	return t.restore(batch)
+}
+
+func ours(chain string) bool { return chain == Name || strings.HasPrefix(chain, Name+"-") }
