@@ -219,6 +219,10 @@ func (c *Chain) Strategy(addr netip.Addr) string { return c.of(addr).method }
 // Refused is why bans of addresses like addr are not enforced, nil where they are.
 func (c *Chain) Refused(addr netip.Addr) error { return c.of(addr).refused }
 
+// Absent reports whether this host does not speak the family of addr: then bans of it are
+// nothing that could be enforced.
+func (c *Chain) Absent(addr netip.Addr) bool { return c.of(addr).absent }
+
 // A Verdict is what the chain does with a packet.
 type Verdict struct {
 	Drop bool
@@ -242,6 +246,22 @@ func (c *Chain) Test(addr netip.Addr) (Verdict, error) {
 
 // Close gives back what this process holds: nothing. The chain stays in force.
 func (c *Chain) Close() error { return nil }
+
+// Present reports whether an earlier Chain left anything in force.
+func Present() bool {
+	for _, kind := range []Kind{NFT, Legacy} {
+		for _, v6 := range []bool{false, true} {
+			t, err := openTables(kind, v6)
+			if err != nil {
+				continue
+			}
+			if chains, err := t.list(false); err == nil && chains[Name] != nil {
+				return true
+			}
+		}
+	}
+	return false
+}
 
 // Remove takes the chain, its sets and every ban out of the kernel, of whichever kind they
 // are. Where there is nothing, it does nothing.

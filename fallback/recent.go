@@ -127,6 +127,7 @@ func parseRule(rule string) (ban.Ban, bool) {
 }
 
 func (r *recent) keep(b ban.Ban) {
+	b.End, b.Limit = wholeSecond(b.End), wholeSecond(b.Limit)
 	c := r.classOf(b)
 	r.classes[c] = true
 	k := ruled{Ban: b, class: c, look: b.End}
@@ -138,6 +139,14 @@ func (r *recent) keep(b ban.Ban) {
 	}
 	r.known[b.Prefix] = k
 	r.ends.add(k.look, b.Prefix)
+}
+
+// wholeSecond is the first full second that is not before t: rules end in full seconds.
+func wholeSecond(t time.Time) time.Time {
+	if whole := t.Truncate(time.Second); whole.Before(t) {
+		return whole.Add(time.Second)
+	}
+	return t
 }
 
 // list is the name of the kernel's list for c.
@@ -221,13 +230,13 @@ func (r *recent) rulesOf(k ruled) []string {
 	return []string{fmt.Sprintf("-s %s%s %s%s-j DROP", k.Prefix, r.until(k.Limit), update, text), rule}
 }
 
-// until is the match that ends a rule, in the second of t. The match knows no later time
-// than 2038: the daemon ends those.
+// until is the match that ends a rule at t; what it says is the last second in which the rule
+// holds. It knows no later time than 2038: the daemon ends those rules.
 func (r *recent) until(t time.Time) string {
 	if !r.timed || t.Year() >= 2038 {
 		return ""
 	}
-	return " -m time --datestop " + t.UTC().Format("2006-01-02T15:04:05")
+	return " -m time --datestop " + t.Add(-time.Second).UTC().Format("2006-01-02T15:04:05")
 }
 
 func (r *recent) banRules() map[string][]string {

@@ -18,6 +18,8 @@ import (
 type Config struct {
 	Interfaces  []string // names, globs, or "auto": those with a default route
 	Enforce     Enforce
+	Forward     bool   // iptables drops what is forwarded too
+	LogBack     bool   // iptables has the kernel log banned addresses that come back
 	Socket      string // absolute, as all paths here
 	State       string // directory
 	Pin         string // directory in a bpf file system
@@ -80,12 +82,13 @@ type Enforce uint8
 
 // The ways to enforce bans.
 const (
-	Auto    Enforce = iota // the best that each interface can do
-	XDP                    // by XDP only
-	Observe                // not at all: bans are found, counted and shown
+	Auto     Enforce = iota // the best that each interface can do
+	XDP                     // by XDP only
+	IPTables                // by iptables only
+	Observe                 // not at all: bans are found, counted and shown
 )
 
-var enforces = [...]string{"auto", "xdp", "observe"}
+var enforces = [...]string{"auto", "xdp", "iptables", "observe"}
 
 // String is e as the configuration writes it.
 func (e Enforce) String() string { return enforces[e] }
@@ -95,9 +98,6 @@ func (e *Enforce) UnmarshalText(text []byte) error {
 	if i := slices.Index(enforces[:], string(text)); i >= 0 {
 		*e = Enforce(i)
 		return nil
-	}
-	if string(text) == "iptables" {
-		return &yamldoc.Error{Msg: "iptables " + later, Hint: "use auto, xdp or observe"}
 	}
 	return fmt.Errorf("want auto, xdp, iptables or observe, got %.60q", text)
 }

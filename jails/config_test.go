@@ -152,6 +152,8 @@ func TestReferenceFilesExamplesAreValid(t *testing.T) {
 
 const everything = `interfaces: [eth0, wan*]
 enforce: observe
+forward: true
+logback: false
 socket: /tmp/s
 state: /tmp/state
 pin: /tmp/pin
@@ -182,7 +184,7 @@ func TestLoadReadsEveryKey(t *testing.T) {
 	own, named := defaults, defaults
 	own.MaxBanTime, named.BanTime = 21*day, 36*time.Hour
 	want := &Config{
-		Interfaces: []string{"eth0", "wan*"}, Enforce: Observe, Socket: "/tmp/s", State: "/tmp/state", Pin: "/tmp/pin",
+		Interfaces: []string{"eth0", "wan*"}, Enforce: Observe, Forward: true, Socket: "/tmp/s", State: "/tmp/state", Pin: "/tmp/pin",
 		Loglevel: slog.LevelWarn, Logtarget: "STDOUT", IPv6Prefix: 56, MaxBans: 10, MaxPrefixes: 11, MaxAllowed: 12, MaxLine: 1000, MaxLag: 1001,
 		Defaults: defaults, IgnoreIP: prefixes("192.0.2.1/32"),
 		Jails: []JailConfig{

@@ -17,6 +17,8 @@ import (
 type dumpConfig struct {
 	Interfaces  []string            `yaml:"interfaces,flow"`
 	Enforce     string              `yaml:"enforce"`
+	Forward     bool                `yaml:"forward"`
+	LogBack     bool                `yaml:"logback"`
 	Socket      string              `yaml:"socket"`
 	State       string              `yaml:"state"`
 	Pin         string              `yaml:"pin"`
@@ -64,6 +66,8 @@ func (c *Config) Dump() ([]byte, error) {
 	d := dumpConfig{
 		Interfaces:  c.Interfaces,
 		Enforce:     c.Enforce.String(),
+		Forward:     c.Forward,
+		LogBack:     c.LogBack,
 		Socket:      c.Socket,
 		State:       c.State,
 		Pin:         c.Pin,

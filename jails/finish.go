@@ -33,6 +33,7 @@ var standard = Config{
 	MaxPrefixes: 16384,
 	MaxAllowed:  4096,
 	MaxLine:     source.MaxLine,
+	LogBack:     true,
 	Defaults: Rules{
 		BanTime:    12 * time.Hour,
 		FindTime:   10 * time.Minute,
@@ -68,6 +69,8 @@ func (f *finisher) config(raw rawConfig) *Config {
 	c := &Config{
 		Interfaces:  f.interfaces(raw.Interfaces),
 		Enforce:     or(raw.Enforce, d.Enforce),
+		Forward:     or(raw.Forward, d.Forward),
+		LogBack:     or(raw.LogBack, d.LogBack),
 		Socket:      f.path("socket", raw.Socket, d.Socket),
 		State:       f.path("state", raw.State, d.State),
 		Pin:         f.path("pin", raw.Pin, d.Pin),

@@ -16,6 +16,8 @@ type words = yamldoc.Value[[]yamldoc.Value[string]]
 type rawConfig struct {
 	Interfaces  words                   `yaml:"interfaces"`
 	Enforce     yamldoc.Value[Enforce]  `yaml:"enforce"`
+	Forward     yamldoc.Value[bool]     `yaml:"forward"`
+	LogBack     yamldoc.Value[bool]     `yaml:"logback"`
 	Socket      yamldoc.Value[string]   `yaml:"socket"`
 	State       yamldoc.Value[string]   `yaml:"state"`
 	Pin         yamldoc.Value[string]   `yaml:"pin"`

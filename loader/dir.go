@@ -94,6 +94,16 @@ func onBPF(path string) (bool, error) {
 	}
 }
 
+// Present reports whether anything is pinned below pin, by whatever build.
+func Present(pin string) (bool, error) {
+	on, err := onBPF(pin)
+	if err != nil || !on {
+		return false, explain(err)
+	}
+	names, err := layouts(pin)
+	return len(names) > 0, explain(err)
+}
+
 // Remove takes everything that was pinned below pin out of the kernel, by whatever build:
 // programs off their interfaces, bans gone. It needs no running daemon; where nothing is
 // there it does nothing.

@@ -5,6 +5,7 @@ import (
 	"os"
 
 	"xdpban/internal/control"
+	"xdpban/internal/daemon"
 )
 
 // explain finds the exit code and the next step for err.
@@ -22,6 +23,8 @@ func explain(err error) *failure {
 		return &failure{3, err, "start it: systemctl start xdpban, or in the foreground: xdpban run"}
 	case errors.Is(err, control.ErrRunning):
 		return &failure{75, err, "xdpban status shows what it does; xdpban reload makes it read its configuration again"}
+	case errors.Is(err, daemon.ErrNowhere) && !errors.Is(err, os.ErrPermission):
+		return &failure{1, err, "xdpban doctor says what this host can do; enforce: observe runs without dropping anything"}
 	case errors.Is(err, os.ErrPermission):
 		return &failure{4, err, "run it as root; to ask a running daemon, the group " + control.Group + " is enough"}
 	}

@@ -56,6 +56,12 @@ func (c *Client) Reload(ctx context.Context) (reply ReloadReply, err error) {
 	return reply, c.ask(ctx, http.MethodPost, "/v1/reload", nil, &reply)
 }
 
+// Verify asks what becomes of packets, or for differences between what is wanted and what
+// is in force.
+func (c *Client) Verify(ctx context.Context, request VerifyRequest) (reply VerifyReply, err error) {
+	return reply, c.ask(ctx, http.MethodPost, "/v1/verify", request, &reply)
+}
+
 // ask sends request and reads reply. Errors: *Error as the daemon gave it,
 // ErrNotRunning, os.ErrPermission where the socket may not be used.
 func (c *Client) ask(ctx context.Context, method, path string, request, reply any) error {

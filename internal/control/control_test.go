@@ -44,6 +44,11 @@ func (r *recorder) Reload(context.Context) (control.ReloadReply, error) {
 	return control.ReloadReply{Config: "/etc/xdpban/xdpban.yaml", Jails: []string{"sshd"}}, r.fail
 }
 
+func (r *recorder) Verify(_ context.Context, request control.VerifyRequest) (control.VerifyReply, error) {
+	v := control.Verdict{Interface: "eth0", Mode: "native", Verdict: control.Drop, Note: request.Address.String()}
+	return control.VerifyReply{Verdicts: []control.Verdict{v}}, r.fail
+}
+
 func serve(t *testing.T, service control.Service) *control.Client {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "xdpban.sock")
@@ -87,6 +92,8 @@ func TestRequestsAndRepliesCrossTheSocket(t *testing.T) {
 	same(t, err, unbanned, control.UnbanReply{Unbanned: prefixes})
 	same(t, nil, service.unban, unban)
 
+	verified, err := client.Verify(ctx, control.VerifyRequest{Address: netip.MustParseAddr("192.0.2.7")})
+	same(t, err, verified, control.VerifyReply{Verdicts: []control.Verdict{{Interface: "eth0", Mode: "native", Verdict: control.Drop, Note: "192.0.2.7"}}})
 	reloaded, err := client.Reload(ctx)
 	same(t, err, reloaded, control.ReloadReply{Config: "/etc/xdpban/xdpban.yaml", Jails: []string{"sshd"}})
 }

@@ -21,6 +21,9 @@ func (echo) Unban(_ context.Context, r UnbanRequest) (UnbanReply, error) {
 	return UnbanReply{Unbanned: r.Prefixes}, nil
 }
 func (echo) Reload(context.Context) (ReloadReply, error) { return ReloadReply{}, nil }
+func (echo) Verify(context.Context, VerifyRequest) (VerifyReply, error) {
+	return VerifyReply{}, nil
+}
 
 func FuzzRequest(f *testing.F) {
 	for _, body := range []string{

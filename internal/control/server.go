@@ -34,6 +34,7 @@ type Service interface {
 	Ban(context.Context, BanRequest) (BanReply, error)
 	Unban(context.Context, UnbanRequest) (UnbanReply, error)
 	Reload(context.Context) (ReloadReply, error)
+	Verify(context.Context, VerifyRequest) (VerifyReply, error)
 }
 
 // A Server owns the socket.
@@ -180,6 +181,7 @@ func handler(service Service) http.Handler {
 	mux.Handle("POST /v1/bans", change(service.Ban))
 	mux.Handle("DELETE /v1/bans", change(service.Unban))
 	mux.Handle("POST /v1/reload", look(service.Reload))
+	mux.Handle("POST /v1/verify", change(service.Verify))
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		answer(w, http.StatusNotFound, &Error{Kind: Usage, Text: fmt.Sprintf("no such request: %s %s", r.Method, r.URL.Path)})
 	})

@@ -5,6 +5,7 @@
 //	POST   /v1/bans     BanRequest    -> BanReply
 //	DELETE /v1/bans     UnbanRequest  -> UnbanReply
 //	POST   /v1/reload                 -> ReloadReply
+//	POST   /v1/verify   VerifyRequest -> VerifyReply
 //
 // Whatever goes wrong comes back as an Error with a status of 400 or above.
 package control
@@ -22,9 +23,10 @@ type Status struct {
 	PID        int         `json:"pid"`
 	Since      time.Time   `json:"since"`
 	Config     string      `json:"config"`  // path, or "embedded default"
-	Enforce    string      `json:"enforce"` // as configured: auto, xdp, observe
+	Enforce    string      `json:"enforce"` // as configured: auto, xdp, iptables, observe
 	Clock      string      `json:"clock"`   // what tells the kernel program the time
 	Interfaces []Interface `json:"interfaces"`
+	Chain      Chain       `json:"chain"`
 	Faults     []string    `json:"faults"` // what keeps bans from being in force, now
 	Bans       Use         `json:"bans"`
 	Packets    Packets     `json:"packets"`
@@ -35,9 +37,18 @@ type Status struct {
 // Interface is how bans are enforced on one network interface.
 type Interface struct {
 	Name    string    `json:"name"`
-	Mode    string    `json:"mode"`    // native, generic, observe, or "none"
+	Mode    string    `json:"mode"`    // native, generic, iptables, observe, or "none"
 	Reasons []string  `json:"reasons"` // why not a better mode
 	Since   time.Time `json:"since"`
+}
+
+// Chain is how iptables enforces, where it has to, and what was put back of it after others
+// had taken it out.
+type Chain struct {
+	Notes  []string  `json:"notes"` // for each family: how, and what speaks against it
+	Mended uint64    `json:"mended"`
+	Last   string    `json:"last_mended,omitempty"`
+	At     time.Time `json:"last_mended_at,omitzero"`
 }
 
 // Use is how full the tables of bans are.
@@ -46,6 +57,11 @@ type Use struct {
 	Max     uint32 `json:"max"`
 	Total   uint64 `json:"total"`   // since the daemon started
 	Missing uint64 `json:"missing"` // that the kernel had lost before they ended
+
+	Enforced int    `json:"enforced"` // of Live, when the kernel was last compared with what is wanted
+	Evicted  uint64 `json:"evicted"`  // that the kernel had dropped for want of room, and that were put back
+	Repaired uint64 `json:"repaired"` // put back after they were lost, those among them
+	Unknown  int    `json:"unknown"`  // in the kernel, and wanted by nobody
 }
 
 // Packets counts what the kernel program did since it was loaded first, over all interfaces.
@@ -160,6 +176,43 @@ type UnbanReply struct {
 type Absent struct {
 	Prefix  netip.Prefix `json:"prefix"`
 	Covered netip.Prefix `json:"covered,omitzero"` // the banned prefix that it lies in, if any
+}
+
+// VerifyRequest asks what becomes of packets from Address; without it, whether all that is
+// wanted is in force.
+type VerifyRequest struct {
+	Address netip.Addr `json:"address,omitzero"`
+}
+
+// VerifyReply has one or the other.
+type VerifyReply struct {
+	Verdicts []Verdict   `json:"verdicts,omitempty"`
+	Compared *Comparison `json:"compared,omitempty"`
+}
+
+// Verdict is what becomes of a packet on one interface, by the kernel's own answer.
+type Verdict struct {
+	Interface string `json:"interface"`
+	Mode      string `json:"mode"`
+	Verdict   string `json:"verdict"`       // DROP or PASS
+	By        *Ban   `json:"by,omitempty"`  // the ban that it meets
+	Note      string `json:"note,omitzero"` // why it passes all the same
+}
+
+// The verdicts.
+const (
+	Drop = "DROP"
+	Pass = "PASS"
+)
+
+// Comparison is what is wanted against what is in force. What was missing has been put back.
+type Comparison struct {
+	Wanted   int            `json:"wanted"`
+	Enforced int            `json:"enforced"`
+	Evicted  int            `json:"evicted"`
+	Repaired int            `json:"repaired"`
+	Unknown  []netip.Prefix `json:"unknown"`
+	Mended   []string       `json:"mended"` // of the chain
 }
 
 // ReloadReply says what runs now.

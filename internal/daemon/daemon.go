@@ -42,6 +42,7 @@ type Daemon struct {
 	found     chan jails.Found // from the goroutines of the logs
 	calls     chan func()      // from those of the API
 	changed   chan struct{}    // from the kernel: the host looks different
+	rewritten chan struct{}    // from the kernel: somebody changed its packet filter
 	reloading sync.Mutex       // one reload after the other
 
 	// What follows belongs to the loop.
@@ -55,23 +56,25 @@ type Daemon struct {
 	faults   faults
 	banned   map[string]uint64 // by jail, since the start
 	missing  uint64
+	repairs  repairs
 }
 
 // New takes the socket, loads the kernel program, attaches it and adopts the bans that an
 // earlier daemon left in force. Errors: control.ErrRunning, os.ErrPermission, ErrNowhere.
 func New(config *jails.Config, options Options) (*Daemon, error) {
 	d := &Daemon{
-		Options:  options,
-		log:      options.Log.Logger,
-		since:    time.Now(),
-		found:    make(chan jails.Found, batch),
-		calls:    make(chan func()),
-		changed:  make(chan struct{}, 1),
-		config:   config,
-		bans:     make(map[netip.Prefix]ban.Ban),
-		allowed:  new(ban.Set),
-		attached: make(map[string]attachment),
-		banned:   make(map[string]uint64),
+		Options:   options,
+		log:       options.Log.Logger,
+		since:     time.Now(),
+		found:     make(chan jails.Found, batch),
+		calls:     make(chan func()),
+		changed:   make(chan struct{}, 1),
+		rewritten: make(chan struct{}, 1),
+		config:    config,
+		bans:      make(map[netip.Prefix]ban.Ban),
+		allowed:   new(ban.Set),
+		attached:  make(map[string]attachment),
+		banned:    make(map[string]uint64),
 	}
 	d.faults.log = d.log
 	server, err := control.Listen(config.Socket)
@@ -123,6 +126,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	var running sync.WaitGroup
 	failed := make(chan error, 2)
 	running.Go(func() { watchHost(ctx, d.changed) })
+	running.Go(func() { watchFilter(ctx, d.rewritten) })
 	running.Go(func() { failed <- d.jails.Run(ctx) })
 	running.Go(func() { failed <- d.server.Serve(ctx, service{d}) })
 
@@ -155,8 +159,12 @@ func (d *Daemon) loop(ctx context.Context, failed <-chan error) error {
 			d.survey()
 		case <-survey.C:
 			d.survey()
+		case <-d.rewritten:
+			d.mend(true)
 		case <-sweep.C:
 			d.sweep()
+			d.mend(false)
+			d.reconcileInTime()
 		}
 	}
 }
@@ -253,6 +261,10 @@ func fixed(old, next *jails.Config) string {
 		return "pin"
 	case old.Enforce != next.Enforce:
 		return "enforce"
+	case old.Forward != next.Forward:
+		return "forward"
+	case old.LogBack != next.LogBack:
+		return "logback"
 	case old.IPv6Prefix != next.IPv6Prefix:
 		return "ipv6_prefix"
 	case old.MaxBans != next.MaxBans:

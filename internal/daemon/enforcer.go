@@ -3,37 +3,86 @@ package daemon
 import (
 	"log/slog"
 	"net/netip"
+	"time"
 
 	"xdpban/internal/ban"
 	"xdpban/jails"
-	"xdpban/loader"
 )
 
 // An enforcer keeps banned sources out: the kernel, or nothing but an account of them.
 type enforcer interface {
-	Attach(name string) (loader.Attachment, error)
-	Attachments() ([]loader.Attachment, error)
+	keeper
+	// Attach enforces on the interface called name, or makes sure that it still does.
+	Attach(name string) (attachment, error)
+	// Attachments are what an earlier daemon enforced on.
+	Attachments() ([]attachment, error)
 	Detach(name string) error
+	// Settle is called when all interfaces have been attached.
+	Settle() error
+	// Mend puts back what others took away, and says what that was.
+	Mend(thorough bool) ([]string, error)
+	// Compare looks for differences between wanted and what is in force, and mends them.
+	Compare(wanted map[netip.Prefix]ban.Ban, now time.Time) (comparison, error)
+	// Test says what becomes of packets from addr, by each way to enforce.
+	Test(addr netip.Addr) ([]verdict, error)
+	Clock() string
+	// Notes say how bans are enforced beside interfaces, and what speaks against it.
+	Notes() []string
+}
+
+// A keeper holds bans in one place: the verbs that loader and fallback share.
+type keeper interface {
 	Ban(...ban.Ban) error
 	Unban(...netip.Prefix) (int, error)
 	Bans() ([]ban.Record, error)
 	Sweep() (ended []ban.Record, missing []netip.Prefix, err error)
 	Allow(*ban.Set) error
 	Totals() (ban.Totals, error)
-	Clock() string
 	Close() error
+}
+
+// The ways to enforce that are no mode of XDP.
+const (
+	byIPTables = "iptables"
+	byNothing  = "none"
+)
+
+// An attachment is how bans are enforced on one interface.
+type attachment struct {
+	Interface string
+	Index     int
+	Mode      string    // native, generic, iptables, observe or none
+	Refusals  []string  // why not a better mode
+	Since     time.Time // that it is enforced like that
+	refused   error     // nothing is enforced there
+}
+
+// A comparison is what is wanted against what is in force.
+type comparison struct {
+	enforced int            // of what is wanted, everywhere where it should be
+	evicted  int            // that the kernel had dropped for want of room, put back
+	repaired int            // put back, those among them
+	unknown  []netip.Prefix // in force, and nobody wants it
+	latest   []ban.Record   // bans whose end packets have moved
+	seen     []ban.Record   // by XDP, that sent packets; the kernel itself logs those of the chain
+}
+
+// A verdict is what one way to enforce does with a packet.
+type verdict struct {
+	mode string
+	drop bool
+	by   ban.Record // what it meets; the zero Record: nothing
+	note string
 }
 
 func openEnforcer(config *jails.Config, log *slog.Logger) (enforcer, error) {
 	if config.Enforce == jails.Observe {
 		return newObserver(), nil
 	}
-	l, err := loader.Open(loader.Settings{
-		Pin: config.Pin, IPv6Prefix: config.IPv6Prefix, Log: log,
-		MaxBans: config.MaxBans, MaxPrefixes: config.MaxPrefixes, MaxAllowed: config.MaxAllowed,
-	})
-	if err != nil {
-		return nil, err // not l: an enforcer that holds a nil *Loader is not nil
+	l := &ladder{config: config, log: log, guarded: make(map[string]attachment), allowed: new(ban.Set)}
+	if err := l.open(); err != nil {
+		l.Close()
+		return nil, err
 	}
 	return l, nil
 }

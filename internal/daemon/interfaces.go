@@ -8,18 +8,12 @@ import (
 	"slices"
 	"strings"
 
+	"xdpban/fallback"
 	"xdpban/internal/ban"
-	"xdpban/loader"
 )
 
 // ErrNowhere says that there are interfaces and bans can be enforced on none of them.
 var ErrNowhere = errors.New("bans can be enforced nowhere")
-
-// An attachment is how bans are enforced on one interface.
-type attachment struct {
-	loader.Attachment
-	refused error // nothing is enforced there
-}
 
 // adopt takes note of the interfaces that an earlier daemon enforced on.
 func (d *Daemon) adopt() error {
@@ -28,7 +22,7 @@ func (d *Daemon) adopt() error {
 		return err
 	}
 	for _, a := range there {
-		d.attached[a.Interface] = attachment{Attachment: a}
+		d.attached[a.Interface] = a
 	}
 	d.detachUnselected()
 	return nil
@@ -50,6 +44,7 @@ func (d *Daemon) survey() {
 	for _, name := range found {
 		d.attach(name)
 	}
+	d.faults.set("chain", d.enforcer.Settle())
 	for _, pattern := range d.config.Interfaces {
 		d.faults.set("interface "+pattern, absence(pattern, absent))
 	}
@@ -72,12 +67,18 @@ func (d *Daemon) attach(name string) {
 	a, err := d.enforcer.Attach(name)
 	d.faults.set(name, err)
 	if err != nil {
-		d.attached[name] = attachment{loader.Attachment{Interface: name, Mode: "none"}, err}
+		d.attached[name] = attachment{Interface: name, Mode: byNothing, refused: err}
 		return
 	}
-	d.attached[name] = attachment{Attachment: a}
-	if !known || before.refused != nil || before.Index != a.Index {
-		d.log.Info("enforcing", "interface", name, "mode", a.Mode, "why", strings.Join(a.Refusals, "; "))
+	d.attached[name] = a
+	if known && before.refused == nil && before.Index == a.Index && before.Mode == a.Mode {
+		return
+	}
+	d.log.Info("enforcing", "interface", name, "mode", a.Mode, "why", strings.Join(a.Refusals, "; "))
+	if a.Mode == byIPTables {
+		for _, note := range d.enforcer.Notes() {
+			d.log.Info("iptables", "chain", fallback.Name, "note", note)
+		}
 	}
 }
 

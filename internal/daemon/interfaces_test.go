@@ -114,7 +114,7 @@ func TestNewAddressEndsItsBan(t *testing.T) {
 func TestRefusedInterfaceIsAFaultBesideAnother(t *testing.T) {
 	s := newSite(t, nativeMTU)
 	must(t, lab.Connect(s.server, "eth1", s.peer, "eth1"))
-	s.configure(keys{"interfaces": "[eth0, eth1]"})
+	s.configure(keys{"interfaces": "[eth0, eth1]", "enforce": "xdp"})
 	other := s.occupy()
 	s.start()
 	if got, want := s.interfaces(), map[string]string{"eth0": "none", "eth1": "native"}; !maps.Equal(got, want) {

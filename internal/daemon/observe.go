@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"xdpban/internal/ban"
-	"xdpban/loader"
 )
 
 // An observer keeps account of bans and drops nothing, for a first look at what would happen.
@@ -15,11 +14,11 @@ type observer struct {
 
 func newObserver() *observer { return &observer{make(map[netip.Prefix]ban.Ban)} }
 
-func (o *observer) Attach(name string) (loader.Attachment, error) {
-	return loader.Attachment{Interface: name, Mode: "observe", Refusals: []string{"enforce: observe drops nothing"}, Since: time.Now()}, nil
+func (o *observer) Attach(name string) (attachment, error) {
+	return attachment{Interface: name, Mode: "observe", Refusals: []string{"enforce: observe drops nothing"}, Since: time.Now()}, nil
 }
 
-func (o *observer) Attachments() ([]loader.Attachment, error) { return nil, nil }
+func (o *observer) Attachments() ([]attachment, error) { return nil, nil }
 
 func (o *observer) Detach(string) error { return nil }
 
@@ -64,5 +63,27 @@ func (o *observer) Sweep() (ended []ban.Record, missing []netip.Prefix, err erro
 
 func (o *observer) Allow(*ban.Set) error        { return nil }
 func (o *observer) Totals() (ban.Totals, error) { return ban.Totals{}, nil }
-func (o *observer) Clock() string               { return "" }
-func (o *observer) Close() error                { return nil }
+
+// Mend has nothing to mend.
+func (o *observer) Mend(bool) ([]string, error) { return nil, nil }
+
+// Compare finds nothing else than what it was told.
+func (o *observer) Compare(wanted map[netip.Prefix]ban.Ban, _ time.Time) (comparison, error) {
+	return comparison{enforced: len(wanted)}, nil
+}
+
+// Test says that everything passes.
+func (o *observer) Test(addr netip.Addr) ([]verdict, error) {
+	v := verdict{mode: "observe", note: "enforce: observe drops nothing"}
+	for prefix, b := range o.bans {
+		if prefix.Contains(addr) && b.Live(time.Now()) && prefix.Bits() >= v.by.Prefix.Bits() {
+			v.by = ban.Record{Ban: b}
+		}
+	}
+	return []verdict{v}, nil
+}
+
+func (o *observer) Settle() error   { return nil }
+func (o *observer) Notes() []string { return nil }
+func (o *observer) Clock() string   { return "" }
+func (o *observer) Close() error    { return nil }

@@ -65,8 +65,9 @@ func (d *Daemon) status() (control.Status, error) {
 	status := control.Status{
 		Version: d.Version, PID: os.Getpid(), Since: d.since, Config: d.Config,
 		Enforce: d.config.Enforce.String(), Clock: d.enforcer.Clock(),
-		Interfaces: d.interfacesStatus(), Faults: d.faults.list(), Allowed: d.allowedStatus(),
-		Bans:    control.Use{Live: len(d.bans), Max: d.config.MaxBans, Missing: d.missing},
+		Interfaces: d.interfacesStatus(), Chain: d.chainStatus(), Faults: d.faults.list(), Allowed: d.allowedStatus(),
+		Bans: control.Use{Live: len(d.bans), Max: d.config.MaxBans, Missing: d.missing,
+			Enforced: d.repairs.enforced, Evicted: d.repairs.evicted, Repaired: d.repairs.repaired, Unknown: d.repairs.unknown},
 		Packets: control.Packets{Dropped: totals.Dropped.Packets, DroppedBytes: totals.Dropped.Bytes, Spared: totals.Allowed.Packets},
 		Jails:   []control.Jail{},
 	}
@@ -81,6 +82,18 @@ func (d *Daemon) status() (control.Status, error) {
 		status.Jails = append(status.Jails, jailStatus(j, live[j.Name], d.banned[j.Name]))
 	}
 	return status, nil
+}
+
+func (s service) Verify(ctx context.Context, request control.VerifyRequest) (control.VerifyReply, error) {
+	return ask(ctx, s.d, func() (control.VerifyReply, error) { return s.d.verify(request, time.Now()) })
+}
+
+func (d *Daemon) chainStatus() control.Chain {
+	notes := d.enforcer.Notes()
+	if notes == nil {
+		notes = []string{}
+	}
+	return control.Chain{Notes: notes, Mended: d.repairs.mended, Last: d.repairs.last, At: d.repairs.at}
 }
 
 func (d *Daemon) interfacesStatus() []control.Interface {

@@ -160,11 +160,13 @@ type process struct {
 }
 
 // launch starts args on the server.
-func (s *site) launch(cmd *exec.Cmd) *process {
+func (s *site) launch(cmd *exec.Cmd) *process { s.Helper(); return s.launchBy(s.server.Start, cmd) }
+
+func (s *site) launchBy(start func(*exec.Cmd) error, cmd *exec.Cmd) *process {
 	s.Helper()
 	p := &process{Cmd: cmd, ended: make(chan struct{})}
 	cmd.Stderr = &p.stderr
-	must(s, s.server.Start(cmd))
+	must(s, start(cmd))
 	go func() {
 		cmd.Wait() //nolint:errcheck // whoever cares asks ProcessState
 		close(p.ended)
@@ -209,9 +211,12 @@ func (s *site) daemonOf(path string) *exec.Cmd {
 // start starts the daemon and waits until it answers.
 func (s *site) start() { s.Helper(); s.startAs(s.xdpban()) }
 
-func (s *site) startAs(cmd *exec.Cmd) {
+func (s *site) startAs(cmd *exec.Cmd) { s.Helper(); s.startBy(s.server.Start, cmd) }
+
+// startBy starts the daemon as start does.
+func (s *site) startBy(start func(*exec.Cmd) error, cmd *exec.Cmd) {
 	s.Helper()
-	p := s.launch(cmd)
+	p := s.launchBy(start, cmd)
 	s.running = p
 	s.await("an answer of the daemon", func() bool {
 		select {

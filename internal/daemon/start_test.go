@@ -50,8 +50,9 @@ func TestMissingPrivilegeIsSaid(t *testing.T) {
 			must(t, os.Chmod(s.dir, 0o777))
 			must(t, os.Chmod(s.path("xdpban.yaml"), 0o644))
 			code, stderr := s.exit(s.launch(test.command(s)))
-			said, hint, _ := strings.Cut(stderr, "\n")
-			if code != 4 || !strings.HasSuffix(said, "this process lacks CAP_BPF and CAP_NET_ADMIN") || !strings.HasPrefix(hint, "hint: ") || strings.Count(hint, "\n") != 1 {
+			said, more, _ := strings.Cut(stderr, "\n")
+			_, hint, hinted := strings.Cut(more, "\nhint: ")
+			if code != 4 || !strings.HasSuffix(said, "this process lacks CAP_BPF and CAP_NET_ADMIN") || !strings.Contains(more, "OFFENDINGIPS") || !hinted || strings.Count(hint, "\n") != 1 {
 				t.Errorf("exit code %d, %q", code, stderr)
 			}
 		})
@@ -68,7 +69,9 @@ func TestBadConfigurationDoesNotStart(t *testing.T) {
 }
 
 // occupy puts an XDP program of somebody else on eth0.
-func (s *site) occupy() link.Link {
+func (s *site) occupy() link.Link { s.Helper(); return s.occupyAt("eth0") }
+
+func (s *site) occupyAt(name string) link.Link {
 	s.Helper()
 	prog, err := ebpf.NewProgram(&ebpf.ProgramSpec{
 		Name: "stranger", Type: ebpf.XDP, License: "MIT",
@@ -76,11 +79,11 @@ func (s *site) occupy() link.Link {
 	})
 	must(s, err)
 	defer prog.Close()
-	eth0, err := s.server.Links().LinkByName("eth0")
+	at, err := s.server.Links().LinkByName(name)
 	must(s, err)
 	var other link.Link
 	must(s, s.server.Do(func() (err error) {
-		other, err = link.AttachXDP(link.XDPOptions{Program: prog, Interface: eth0.Attrs().Index, Flags: link.XDPDriverMode})
+		other, err = link.AttachXDP(link.XDPOptions{Program: prog, Interface: at.Attrs().Index, Flags: link.XDPDriverMode})
 		return err
 	}))
 	s.Cleanup(func() { other.Close() })
@@ -89,6 +92,7 @@ func (s *site) occupy() link.Link {
 
 func TestForeignProgramIsNamed(t *testing.T) {
 	s := newSite(t, nativeMTU)
+	s.configure(keys{"enforce": "xdp"})
 	other := s.occupy()
 	code, stderr := s.exit(s.launch(s.xdpban()))
 	if code != 1 || !strings.Contains(stderr, `eth0: occupied by another XDP program: "stranger", id `) {

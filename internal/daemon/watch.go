@@ -6,6 +6,8 @@ import (
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
+
+	"xdpban/fallback"
 )
 
 // resubscribe is how long to wait before asking again for news that the kernel broke off.
@@ -18,6 +20,19 @@ func watchHost(ctx context.Context, changed chan<- struct{}) {
 	for ctx.Err() == nil {
 		listen(ctx, changed)
 		tell(changed) // something may have happened while nobody listened
+		select {
+		case <-ctx.Done():
+		case <-time.After(resubscribe):
+		}
+	}
+}
+
+// watchFilter says on changed whenever rules of nf_tables change, until ctx ends. The other
+// kind of packet filter tells nothing: who wants to know has to look.
+func watchFilter(ctx context.Context, changed chan<- struct{}) {
+	for ctx.Err() == nil {
+		fallback.Watch(ctx, func() { tell(changed) }) //nolint:errcheck // it is asked again; meanwhile looking has to do
+		tell(changed)
 		select {
 		case <-ctx.Done():
 		case <-time.After(resubscribe):
