@@ -25,13 +25,9 @@ type Set struct {
 
 // A rule is what a Set keeps of one regex.
 type rule struct {
-	names []string // of the groups that have one, in order; behind the whole match, names[0]
-	host  int      // index in names; -1: none
-	slow  func() *regexp.Regexp
+	groups int // with the whole match
+	slow   func() *regexp.Regexp
 }
-
-// Group is the name of the group whose place Match returns.
-const Group = "host"
 
 // An Error says which regex a Set cannot take, and why.
 type Error struct {
@@ -44,13 +40,13 @@ func (e *Error) Error() string { return fmt.Sprintf("regex %d: %v", e.Expr+1, e.
 func (e *Error) Unwrap() error { return e.Err }
 
 // ErrTooLarge is why a Set takes no more: its regexes, with repetitions written out, have too
-// many instructions, or one of them too many named groups.
+// many instructions, or one of them too many groups.
 var ErrTooLarge = errors.New("too large for one automaton")
 
 // Limits of a Set.
 const (
-	maxInsts = 1 << 18
-	maxNames = 31 // named groups of a regex: with the whole match, a bit for each end in 64
+	maxInsts  = 1 << 18
+	maxGroups = 32 // with the whole match: a bit for each end in a word
 )
 
 // Compile makes a Set of regexes as package regexp understands them. The error is an *Error;
@@ -69,10 +65,6 @@ func Compile(exprs []string) (*Set, error) {
 // Len is the number of regexes.
 func (s *Set) Len() int { return len(s.rules) }
 
-// Names are the named groups of a regex in the order of Machine.Groups; names[0] is "", for
-// the whole match.
-func (s *Set) Names(rule int) []string { return s.rules[rule].names }
-
 // An op is what an instruction does.
 type op uint8
 
@@ -80,7 +72,7 @@ const (
 	opFail  op = iota
 	opJump     // go on at out
 	opAlt      // go on at out; failing that at arg
-	opSave     // a group begins or ends here: slot arg; go on at out
+	opSave     // an end of a group, slot 2*i or 2*i+1 in arg; go on at out
 	opLook     // where the syntax.EmptyOp arg holds, go on at out
 	opRune     // a character of set arg; go on at out behind it
 	opMatch    // the rule arg matches
@@ -113,44 +105,25 @@ func (c *compiler) add(expr string) error {
 	if err != nil {
 		return err
 	}
-	groups := parsed.CapNames()
+	groups := parsed.MaxCap() + 1
 	prog, err := syntax.Compile(parsed.Simplify())
 	if err != nil {
 		return err
 	}
-	if len(c.set.insts)+len(prog.Inst) > maxInsts {
+	if groups > maxGroups || len(c.set.insts)+len(prog.Inst) > maxInsts {
 		return ErrTooLarge
 	}
-	made := rule{host: -1, slow: sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expr) })}
-	slots := made.name(groups)
-	if len(made.names) > maxNames+1 {
-		return ErrTooLarge
-	}
-	c.addProg(prog, slots)
-	c.set.rules = append(c.set.rules, made)
+	c.addProg(prog)
+	c.set.rules = append(c.set.rules, rule{
+		groups: groups,
+		slow:   sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expr) }),
+	})
 	return nil
-}
-
-// name lists the named groups and returns for each group the place on that list; 0: none.
-func (r *rule) name(groups []string) []int {
-	r.names = []string{""}
-	places := make([]int, len(groups))
-	for i, name := range groups {
-		if name == "" {
-			continue
-		}
-		if name == Group {
-			r.host = len(r.names)
-		}
-		places[i] = len(r.names)
-		r.names = append(r.names, name)
-	}
-	return places
 }
 
 // addProg appends prog, and before it the beginning of a match and, where a match may begin
 // anywhere, a loop that would rather begin one than skip a character.
-func (c *compiler) addProg(prog *syntax.Prog, places []int) {
+func (c *compiler) addProg(prog *syntax.Prog) {
 	first := uint32(len(c.set.insts))
 	base := first + 1
 	start := base + uint32(prog.Start)
@@ -165,7 +138,7 @@ func (c *compiler) addProg(prog *syntax.Prog, places []int) {
 		c.emit(inst{op: opRune, out: first, arg: c.runes(runeSet{0, unicode.MaxRune})})
 	}
 	for i := range prog.Inst {
-		c.emit(c.inst(&prog.Inst[i], base, places))
+		c.emit(c.inst(&prog.Inst[i], base))
 	}
 }
 
@@ -175,16 +148,13 @@ func (c *compiler) emit(in inst) {
 }
 
 // inst translates an instruction of package syntax; base is where those of its prog begin.
-func (c *compiler) inst(in *syntax.Inst, base uint32, places []int) inst {
+func (c *compiler) inst(in *syntax.Inst, base uint32) inst {
 	made := inst{out: base + in.Out}
 	switch in.Op {
 	case syntax.InstAlt, syntax.InstAltMatch:
 		made.op, made.arg = opAlt, base+in.Arg
 	case syntax.InstCapture:
-		made.op = opJump
-		if place := places[in.Arg/2]; place > 0 {
-			made.op, made.arg = opSave, uint32(2*place)+in.Arg%2
-		}
+		made.op, made.arg = opSave, in.Arg
 	case syntax.InstEmptyWidth:
 		made.op, made.arg = opLook, in.Arg
 		c.set.looks = true

@@ -22,45 +22,30 @@ func (f *finding) resolve(m *Machine) {
 	f.rule = int(m.set.ruleOf[m.threads[s.from+winner.thread]])
 }
 
-// group is where the group "host" of what was found begins and ends.
-func (m *Machine) group(line []byte) (from, to int) {
-	host := m.set.rules[m.found.rule].host
-	if host < 0 {
-		return -1, -1
-	}
-	slot := 2 * host
+// Group is where a group begins and ends of the regex that Match has just found in line; -1, -1 if
+// the group took no part. Group 0 is the whole match.
+func (m *Machine) Group(line []byte, group int) (from, to int) {
+	slot := 2 * group
 	if !m.trace(line, 3<<slot) {
-		found := m.slow(line)
-		return found[slot], found[slot+1]
+		ends := m.slow(line)
+		return ends[slot], ends[slot+1]
 	}
 	return m.ends[slot], m.ends[slot+1]
 }
 
-// Groups appends to dst where the named groups of the match begin and end that Match has just found in
-// line: pairs in the order of Set.Names, -1 for a group that took no part.
-func (m *Machine) Groups(dst []int, line []byte) []int {
-	if m.found.rule < 0 {
-		return dst
+// Groups appends to ends where all groups begin and end of the regex that Match has just found in line,
+// as regexp.FindSubmatchIndex does.
+func (m *Machine) Groups(ends []int, line []byte) []int {
+	slots := 2 * m.set.rules[m.found.rule].groups
+	if !m.trace(line, 1<<slots-1) {
+		return append(ends, m.slow(line)...)
 	}
-	n := 2 * len(m.set.rules[m.found.rule].names)
-	if !m.trace(line, 1<<n-1) {
-		return append(dst, m.slow(line)...)
-	}
-	return append(dst, m.ends[:n]...)
+	return append(ends, m.ends[:slots]...)
 }
 
 // slow asks package regexp. It is for lines during which the states were cleared.
 func (m *Machine) slow(line []byte) []int {
-	rule := &m.set.rules[m.found.rule]
-	re := rule.slow()
-	found := re.FindSubmatchIndex(line)
-	ends := slices.Clone(found[:2])
-	for i, name := range re.SubexpNames() {
-		if name != "" {
-			ends = append(ends, found[2*i], found[2*i+1])
-		}
-	}
-	return ends
+	return m.set.rules[m.found.rule].slow().FindSubmatchIndex(line)
 }
 
 // trace goes back from the end of the match and notes in m.ends where the slots of wanted were

@@ -9,16 +9,11 @@ type finding struct {
 	row, column uint32 // the state at end and what follows; 0: none
 }
 
-// Match returns the first regex of the set that matches line, and where its group "host" begins
-// and ends; -1, -1 if it has none there. Rule -1 is no match.
-func (m *Machine) Match(line []byte) (rule, from, to int) {
+// Match returns the first regex of the set that matches line; -1: none does.
+func (m *Machine) Match(line []byte) (rule int) {
 	m.scan(line)
 	m.found.resolve(m)
-	if m.found.rule < 0 {
-		return -1, -1, -1
-	}
-	from, to = m.group(line)
-	return m.found.rule, from, to
+	return m.found.rule
 }
 
 // scan reads line as far as something can match and leaves behind the trail and what it found.

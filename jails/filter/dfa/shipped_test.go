@@ -77,15 +77,23 @@ func compile(t testing.TB, exprs []string) *dfa.Set {
 	return set
 }
 
-// first is what Match has to say: each regex asked in turn.
-func first(rules []*regexp.Regexp, line []byte) (rule, from, to int) {
+// first asks each regex in turn, and then where its groups are.
+func first(rules []*regexp.Regexp, line []byte) string {
 	for i, re := range rules {
 		if found := re.FindSubmatchIndex(line); found != nil {
-			host := 2 * re.SubexpIndex(dfa.Group)
-			return i, found[host], found[host+1]
+			return fmt.Sprint(i, found)
 		}
 	}
-	return -1, -1, -1
+	return "none"
+}
+
+// look is the same by m.
+func look(m *dfa.Machine, line []byte) string {
+	rule := m.Match(line)
+	if rule < 0 {
+		return "none"
+	}
+	return fmt.Sprint(rule, m.Groups(nil, line))
 }
 
 // mutants are what becomes of samples by chance: cut, repeated, spliced, with other bytes.
@@ -146,12 +154,12 @@ func TestShippedRulesSayWhatRegexpSays(t *testing.T) {
 		lines := undated(f.samples)
 		hits := 0
 		for _, line := range append(mutants(lines, 2000), bytesOf(lines)...) {
-			want := fmt.Sprint(first(rules, line))
-			if want != "-1 -1 -1" {
+			want := first(rules, line)
+			if want != "none" {
 				hits++
 			}
 			for size, m := range machines {
-				if got := fmt.Sprint(m.Match(line)); got != want {
+				if got := look(m, line); got != want {
 					t.Fatalf("%s, %s machine: %q: got %s, want %s", f.name, size, line, got, want)
 				}
 			}
@@ -194,7 +202,7 @@ func TestHostileLinesOfShippedRules(t *testing.T) {
 		lines := undated(f.samples)
 		for i := 0; i < len(lines); i += 1 + len(lines)/12 {
 			for _, line := range hostile(lines[i], 8<<10) {
-				if got, want := fmt.Sprint(m.Match(line)), fmt.Sprint(first(rules, line)); got != want {
+				if got, want := look(m, line), first(rules, line); got != want {
 					t.Errorf("%s: %.80q...: got %s, want %s", f.name, line, got, want)
 				}
 			}
@@ -208,7 +216,9 @@ func TestLinesCostNoAllocation(t *testing.T) {
 		lines := append(bytesOf(undated(f.samples)), hostile(f.samples[0], 4096)...)
 		look := func() {
 			for _, line := range lines {
-				m.Match(line)
+				if rule := m.Match(line); rule >= 0 {
+					m.Group(line, 1)
+				}
 			}
 		}
 		look() // builds the states
@@ -249,14 +259,14 @@ func TestMachinesOfOneSetWorkSideBySide(t *testing.T) {
 	lines := bytesOf(undated(f.samples))
 	var want []string
 	for _, line := range lines {
-		want = append(want, fmt.Sprint(set.NewMachine(dfa.Options{}).Match(line)))
+		want = append(want, look(set.NewMachine(dfa.Options{}), line))
 	}
 	var wait sync.WaitGroup
 	for i := range 4 {
 		wait.Go(func() {
 			m := set.NewMachine(dfa.Options{Bytes: 1 << (12 + 4*i)})
 			for j, line := range lines {
-				if got := fmt.Sprint(m.Match(line)); got != want[j] {
+				if got := look(m, line); got != want[j] {
 					t.Errorf("%q: got %s, want %s", line, got, want[j])
 				}
 			}
