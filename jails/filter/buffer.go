@@ -55,9 +55,10 @@ func split(lines [][]byte, found capture) (matched, others [][]byte) {
 		return lines, nil
 	}
 	text := found.text
-	from := bytes.LastIndexByte(text[:min(found.at[0]+1, len(text))], '\n') + 1
+	begins, ends := found.group(0)
+	from := bytes.LastIndexByte(text[:min(begins+1, len(text))], '\n') + 1
 	to := len(text)
-	if end := found.at[1] - 1; end >= 0 {
+	if end := ends - 1; end >= 0 {
 		if at := bytes.IndexByte(text[end:], '\n'); at >= 0 {
 			to = end + at + 1
 		}
@@ -80,11 +81,11 @@ func split(lines [][]byte, found capture) (matched, others [][]byte) {
 func passedOver(found capture) [][]byte {
 	var lines [][]byte
 	for i, name := range found.rule.groups {
-		if name != skipped || found.at[2*i] < 0 {
+		from, to := found.group(i)
+		if name != skipped || from < 0 {
 			continue
 		}
-		text := found.text[found.at[2*i]:found.at[2*i+1]]
-		for line := range bytes.Lines(text) {
+		for line := range bytes.Lines(found.text[from:to]) {
 			lines = append(lines, bytes.TrimSuffix(line, []byte("\n")))
 		}
 	}

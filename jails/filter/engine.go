@@ -1,11 +1,12 @@
 package filter
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"regexp"
+	"regexp/syntax"
 	"runtime"
+	"sync"
 	"time"
 
 	"github.com/dlclark/regexp2/v2"
@@ -46,11 +47,11 @@ var errTimedOut = errors.New("took too long")
 
 // A runner is a regex that can be run.
 type runner struct {
-	auto     *regexp.Regexp  // Linear: the regex; Backtracking: what its matches match too, nil if that is anything
-	back     *regexp2.Regexp // nil: Linear
-	groups   []string        // names, by index; one name may stand for several groups
-	literals [][]byte        // every text that matches holds them, one behind the other
-	rarest   []byte          // one of them
+	expr   string                // Linear: the regex; Backtracking: what its matches match too, "" if that is anything
+	auto   func() *regexp.Regexp // of expr
+	back   *regexp2.Regexp       // nil: Linear
+	groups []string              // names, by index; one name may stand for several groups
+	needs  func() needs          // of expr
 }
 
 func (m *runner) engine() Engine {
@@ -60,20 +61,23 @@ func (m *runner) engine() Engine {
 	return Linear
 }
 
-// automaton makes the runner of a regex in Go's dialect.
-func automaton(expr string, groups []string) (runner, error) {
-	re, err := regexp.Compile(expr)
-	if err != nil {
+// linear makes the runner of a regex in Go's dialect. What few lines need is made for the first of them.
+func linear(expr string, groups []string) (runner, error) {
+	if _, err := syntax.Parse(expr, syntax.Perl); err != nil {
 		return runner{}, err
 	}
-	texts := literals(expr)
-	return runner{auto: re, groups: groups, literals: texts, rarest: longest(texts)}, nil
+	return runner{
+		expr:   expr,
+		auto:   sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expr) }),
+		groups: groups,
+		needs:  sync.OnceValue(func() needs { return needsOf(expr) }),
+	}, nil
 }
 
 // runner makes p ready for the engine that it needs.
 func (p *pattern) runner() (runner, error) {
 	if !p.backtracks {
-		m, err := automaton(p.write(Linear), p.groups)
+		m, err := linear(p.write(Linear), p.groups)
 		if err == nil {
 			return m, nil // else it repeats more often than automata take
 		}
@@ -83,7 +87,7 @@ func (p *pattern) runner() (runner, error) {
 		return runner{}, fmt.Errorf("cannot be run: %w", err)
 	}
 	back.MatchTimeout = matchLimit
-	m, err := automaton(p.wider(), p.groups)
+	m, err := linear(p.wider(), p.groups)
 	if err != nil {
 		m = runner{groups: p.groups}
 	}
@@ -96,9 +100,7 @@ type budget struct{ spent time.Duration }
 
 // mayMatch reports whether text holds what m's matches hold. Few other lines do, so that
 // long hostile ones cost little more than reading them.
-func (m *runner) mayMatch(text []byte) bool {
-	return bytes.Contains(text, m.rarest) && holds(text, m.literals)
-}
+func (m *runner) mayMatch(text []byte) bool { return m.expr == "" || m.needs().in(text) }
 
 // match reports whether m matches text; a regex that takes too long does not.
 func (m *runner) match(text []byte) bool {
@@ -109,7 +111,7 @@ func (m *runner) match(text []byte) bool {
 // matches is match within a budget. The error is errTimedOut.
 func (m *runner) matches(text []byte, b *budget) (bool, error) {
 	if m.back == nil {
-		return m.mayMatch(text) && m.auto.Match(text), nil
+		return m.mayMatch(text) && m.auto().Match(text), nil
 	}
 	found, err := m.find(text, b)
 	return found != nil, err
@@ -122,9 +124,9 @@ func (m *runner) find(text []byte, b *budget) ([]int, error) {
 		return nil, nil
 	}
 	if m.back == nil {
-		return m.auto.FindSubmatchIndex(text), nil
+		return m.auto().FindSubmatchIndex(text), nil
 	}
-	if m.auto != nil && !m.auto.Match(text) {
+	if m.expr != "" && !m.auto().Match(text) {
 		return nil, nil
 	}
 	found, err := m.backtrack(string(text), b)
@@ -177,15 +179,4 @@ func places(found *regexp2.Match, groups int) []int {
 		}
 	}
 	return at
-}
-
-// group is where the group called name stands in a match that find gave: of several with
-// that name the first that took part.
-func (m *runner) group(at []int, name string) (from, to int, ok bool) {
-	for i, group := range m.groups {
-		if group == name && at[2*i] >= 0 {
-			return at[2*i], at[2*i+1], true
-		}
-	}
-	return 0, 0, false
 }

@@ -22,9 +22,10 @@ type Filter struct {
 	Name     string
 	Mode     string
 	dialect  Dialect
-	pre      *rule // nil: rules see all of a line
+	pre      []rule // one at most; none: rules see all of a line
 	rules    []rule
 	ignore   []rule
+	automata struct{ pre, rules, ignore func() *automaton }
 	dates    *dates
 	longest  int
 	maxlines int
@@ -63,6 +64,7 @@ func New(name string, spec *Spec, mode string) (*Filter, error) {
 	if err := errs.Err(); err != nil {
 		return nil, err
 	}
+	f.automata.pre, f.automata.rules, f.automata.ignore = automatonOf(f.pre), automatonOf(f.rules), automatonOf(f.ignore)
 	return f, nil
 }
 
@@ -98,7 +100,7 @@ func (f *Filter) setPrefilter(regex yamldoc.Value[string], c *compiler) yamldoc.
 	if err != nil {
 		return yamldoc.Errors{regex.Error("prefregex", err.Error(), "")}
 	}
-	f.pre = &made
+	f.pre = []rule{made}
 	return nil
 }
 
@@ -173,7 +175,13 @@ func (f *Filter) NewReader(loc *time.Location) *Reader {
 // NewDatelessReader reads lines that carry no date, as the journal's without what it keeps
 // beside them: "HOST IDENT[PID]: MESSAGE". What looks like a date is part of the message.
 func (f *Filter) NewDatelessReader() *Reader {
-	r := &Reader{filter: f}
+	others := len(f.rules)
+	r := &Reader{
+		filter: f,
+		pre:    newScan(f.pre, f.automata.pre(), others),
+		rules:  newScan(f.rules, f.automata.rules(), -1),
+		ignore: newScan(f.ignore, f.automata.ignore(), others),
+	}
 	if f.dialect == Fail2ban {
 		r.memory = newMemory(f.maxlines)
 	}
@@ -199,7 +207,7 @@ func (d Dialect) identities() []string {
 // namesSomebody refuses a rule that finds nobody, or more than one.
 func (f *Filter) namesSomebody(groups []string) error {
 	if f.pre != nil {
-		groups = slices.Concat(f.pre.groups, groups)
+		groups = slices.Concat(f.pre[0].groups, groups)
 	}
 	hosts := 0
 	for _, name := range groups {

@@ -72,20 +72,28 @@ func (l *literalRun) addText(re *syntax.Regexp) {
 	}
 }
 
-// longest is the longest of texts: the one that fewest lines hold.
-func longest(texts [][]byte) []byte {
-	var best []byte
-	for _, text := range texts {
-		if len(text) > len(best) {
-			best = text
-		}
-	}
-	return best
+// needs are the literals of a regex, and the longest of them: the one that fewest lines hold.
+type needs struct {
+	texts  [][]byte
+	rarest []byte
 }
 
-// holds reports whether line holds texts, one behind the other.
-func holds(line []byte, texts [][]byte) bool {
-	for _, text := range texts {
+func needsOf(expr string) needs {
+	n := needs{texts: literals(expr)}
+	for _, text := range n.texts {
+		if len(text) > len(n.rarest) {
+			n.rarest = text
+		}
+	}
+	return n
+}
+
+// in reports whether line holds the literals, one behind the other.
+func (n needs) in(line []byte) bool {
+	if !bytes.Contains(line, n.rarest) {
+		return false
+	}
+	for _, text := range n.texts {
 		at := bytes.Index(line, text)
 		if at < 0 {
 			return false

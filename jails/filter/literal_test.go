@@ -38,11 +38,11 @@ func TestLiteralsAreLookedForInOrder(t *testing.T) {
 		"abc def": true, "def abc def": true, "abcdef": true,
 		"def abc": false, "abc": false, "def": false, "": false, "ab cdef": false,
 	} {
-		if got := holds([]byte(line), [][]byte{[]byte("abc"), []byte("def")}); got != want {
+		if got := needsOf("abc.*def").in([]byte(line)); got != want {
 			t.Errorf("%q: got %v, want %v", line, got, want)
 		}
 	}
-	if !holds(nil, nil) {
+	if !needsOf("a").in(nil) {
 		t.Error("a rule without literals matches nothing")
 	}
 }
@@ -51,12 +51,12 @@ func TestLiteralsAreLookedForInOrder(t *testing.T) {
 func TestMatchesHoldTheLiterals(t *testing.T) {
 	for _, f := range shipped(t) {
 		for _, rule := range f.rules {
-			if len(rule.rarest) < len(" user ") {
-				t.Errorf("%s: %s: literals are %q", f.Name, rule.Name, rule.literals)
+			if len(rule.needs().rarest) < len(" user ") {
+				t.Errorf("%s: %s: literals are %q", f.Name, rule.Name, rule.needs().texts)
 			}
 			for _, sample := range f.samples() {
-				if line := []byte(sample.V.Line); rule.auto.Match(line) && !rule.mayMatch(line) {
-					t.Errorf("%s: %s: %q lacks one of %q", f.Name, rule.Name, line, rule.literals)
+				if line := []byte(sample.V.Line); rule.auto().Match(line) && !rule.mayMatch(line) {
+					t.Errorf("%s: %s: %q lacks one of %q", f.Name, rule.Name, line, rule.needs().texts)
 				}
 			}
 		}

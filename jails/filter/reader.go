@@ -36,27 +36,15 @@ type Reader struct {
 	loc    *time.Location
 	dates  *learner // nil: lines carry no date
 	memory *memory  // nil: the dialect is Native
-	date   place    // of the line that was read last
-	rest   []byte   // what is left of a line of which more is cut out than its beginning
-	before capture  // of prefregex in the line that was read last
-	found  capture  // of a rule in that line
-	budget budget   // of the line that is being read
-	late   []int    // rules that took too long on it
-}
-
-// A capture is what a rule found in a text.
-type capture struct {
-	rule *rule
-	text []byte // valid until the next line is read
-	at   []int  // as runner.find gives it
-}
-
-// place is where the group called name stands; false: it took no part.
-func (c *capture) place(name string) (from, to int, ok bool) {
-	if c.rule == nil {
-		return 0, 0, false
-	}
-	return c.rule.group(c.at, name)
+	pre    scan     // of prefregex, if there is one
+	rules  scan
+	ignore scan
+	date   place   // of the line that was read last
+	rest   []byte  // what is left of a line of which more is cut out than its beginning
+	before capture // of prefregex in the line that was read last
+	found  capture // of a rule in that line
+	budget budget  // of the line that is being read
+	late   []int   // rules that took too long on it
 }
 
 // each calls yield with what each named group holds. Of several with one name the first that
@@ -127,18 +115,12 @@ const contentGroup = "content"
 
 // content is the part of text that rules see; false: prefregex does not match.
 func (r *Reader) content(text []byte) ([]byte, bool) {
-	pre := r.filter.pre
-	if pre == nil {
+	if len(r.filter.pre) == 0 {
 		return text, true
 	}
-	at, err := pre.find(text, &r.budget)
-	if err != nil {
-		r.late = append(r.late, len(r.filter.rules))
-	}
-	if at == nil {
+	if r.pre.first(text, r, r.precedes) < 0 {
 		return nil, false
 	}
-	r.before = capture{pre, text, at}
 	if from, to, ok := r.before.place(contentGroup); ok && from < to {
 		return text[from:to], true
 	}
@@ -148,46 +130,31 @@ func (r *Reader) content(text []byte) ([]byte, bool) {
 // first is the first rule that matches text and says who it was; -1: none does. What it found
 // is in r.found.
 func (r *Reader) first(text []byte) int {
-	for i := range r.filter.rules {
-		rule := &r.filter.rules[i]
-		at, err := rule.find(text, &r.budget)
-		if err != nil {
-			r.late = append(r.late, i)
-		}
-		if at == nil {
-			continue
-		}
-		if r.found = (capture{rule, text, at}); r.identifies() {
-			return i
-		}
-	}
-	r.found = capture{}
-	return -1
+	return r.rules.first(text, r, r.identifies)
 }
 
-// identifies reports whether one of the groups that say who it was took part.
-func (r *Reader) identifies() bool {
+// identifies reports whether one of the groups that say who it was took part, in found or
+// before; then that is what was found.
+func (r *Reader) identifies(found capture) bool {
 	for _, name := range r.filter.dialect.identities() {
-		_, _, here := r.found.place(name)
+		_, _, here := found.place(name)
 		if _, _, before := r.before.place(name); here || before {
+			r.found = found
 			return true
 		}
 	}
 	return false
+}
+
+// precedes takes what prefregex found.
+func (r *Reader) precedes(found capture) bool {
+	r.before = found
+	return true
 }
 
 // ignores reports whether an ignoreregex matches text.
 func (r *Reader) ignores(text []byte) bool {
-	for i := range r.filter.ignore {
-		matches, err := r.filter.ignore[i].matches(text, &r.budget)
-		if err != nil {
-			r.late = append(r.late, len(r.filter.rules))
-		}
-		if matches {
-			return true
-		}
-	}
-	return false
+	return r.ignore.first(text, r, func(capture) bool { return true }) >= 0
 }
 
 // TimedOut lists the rules that took too long on the line that was read last, as indices in

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"regexp"
 	"regexp/syntax"
-	"slices"
 	"strings"
 )
 
@@ -65,13 +64,13 @@ func (c *compiler) native(written string) (rule, error) {
 var looksAround = regexp.MustCompile(`\(\?(?:<?[=!]|>|\(|P=)`)
 
 func nativeRunner(written, expanded string) (runner, error) {
-	re, err := regexp.Compile(expanded)
+	parsed, err := syntax.Parse(expanded, syntax.Perl)
 	if err == nil {
-		groups := slices.Clone(re.SubexpNames())
+		groups := parsed.CapNames()
 		for i, name := range groups {
 			groups[i] = groupName(name)
 		}
-		return automaton(expanded, groups)
+		return linear(expanded, groups)
 	}
 	if !looksAround.MatchString(expanded) {
 		return runner{}, explain(written, err)

@@ -11,7 +11,7 @@ type Options struct {
 }
 
 // DefaultBytes is enough for the states that real logs lead to, many times over.
-const DefaultBytes = 4 << 20
+const DefaultBytes = 2 << 20
 
 // A Machine looks at lines with a Set. It is not for concurrent use.
 type Machine struct {

@@ -1,0 +1,186 @@
+package filter
+
+import (
+	"errors"
+	"sync"
+
+	"xdpban/jails/filter/dfa"
+)
+
+// An automaton is what rules have in common that automata can do: for a rule of the other
+// engine that is a regex which matches at least where the rule does. It may be used by many readers.
+type automaton struct {
+	set   *dfa.Set
+	rules []int // by number in set
+	blind []int // rules of which it knows nothing; ascending
+
+	sharing sync.Mutex
+	shared  *dfa.Machine // of readers that have not read much yet; nil: none
+}
+
+// automatonOf returns a function that makes the automaton of rules when it is first called.
+func automatonOf(rules []rule) func() *automaton {
+	return sync.OnceValue(func() *automaton { return newAutomaton(rules) })
+}
+
+func newAutomaton(rules []rule) *automaton {
+	a := &automaton{}
+	small := make([]bool, len(rules))
+	for i := range rules {
+		small[i] = rules[i].expr != ""
+	}
+	for {
+		var exprs []string
+		a.rules, a.blind = nil, nil
+		for i := range rules {
+			if small[i] {
+				exprs, a.rules = append(exprs, rules[i].expr), append(a.rules, i)
+			} else {
+				a.blind = append(a.blind, i)
+			}
+		}
+		set, err := dfa.Compile(exprs)
+		var bad *dfa.Error
+		if !errors.As(err, &bad) {
+			a.set = set
+			return a
+		}
+		small[a.rules[bad.Expr]] = false
+	}
+}
+
+// match looks at text with the machine that readers share.
+func (a *automaton) match(text []byte) (number int, at []int) {
+	a.sharing.Lock()
+	defer a.sharing.Unlock()
+	if a.shared == nil {
+		a.shared = a.set.NewMachine(dfa.Options{})
+	}
+	if number = a.shared.Match(text); number >= 0 {
+		at = a.shared.Groups(nil, text)
+	}
+	return number, at
+}
+
+// machine is for one reader alone: the shared one, which others have to do without from now on.
+func (a *automaton) machine() *dfa.Machine {
+	a.sharing.Lock()
+	defer a.sharing.Unlock()
+	m := a.shared
+	if a.shared = nil; m == nil {
+		m = a.set.NewMachine(dfa.Options{})
+	}
+	return m
+}
+
+// A scan runs rules on the texts of one reader, in order.
+type scan struct {
+	rules     []rule
+	automaton *automaton
+	late      int          // what stands for one of the rules in Reader.late; -1: its index
+	machine   *dfa.Machine // nil: the shared one
+	texts     int          // that the shared one has looked at
+}
+
+// few is how many texts a reader looks at before it has a machine of its own. Most lines of
+// samples and small logs never need states that no other reader has built.
+const few = 64
+
+func newScan(rules []rule, a *automaton, late int) scan {
+	return scan{rules: rules, automaton: a, late: late}
+}
+
+// match is the number in the automaton of the first rule that it knows and that matches, and what that found.
+func (s *scan) match(text []byte) (number int, found capture) {
+	found.text = text
+	if s.machine == nil && s.texts < few {
+		s.texts++
+		number, found.at = s.automaton.match(text)
+		return number, found
+	}
+	if s.machine == nil {
+		s.machine = s.automaton.machine()
+	}
+	found.machine = s.machine
+	return s.machine.Match(text), found
+}
+
+// first is the first rule that matches text with a capture that accept takes, which is valid until
+// the next call; -1: there is none.
+func (s *scan) first(text []byte, r *Reader, accept func(capture) bool) int {
+	limit := len(s.rules)
+	number, found := s.match(text)
+	if number >= 0 {
+		limit = s.automaton.rules[number]
+	}
+	for _, i := range s.automaton.blind {
+		if i > limit {
+			break
+		}
+		if s.try(i, text, r, accept) {
+			return i
+		}
+	}
+	if number < 0 {
+		return -1
+	}
+	if found.rule = &s.rules[limit]; found.rule.engine() == Linear {
+		if accept(found) {
+			return limit
+		}
+		limit++
+	}
+	for i := limit; i < len(s.rules); i++ {
+		if s.try(i, text, r, accept) {
+			return i
+		}
+	}
+	return -1
+}
+
+// try runs one rule by itself.
+func (s *scan) try(i int, text []byte, r *Reader, accept func(capture) bool) bool {
+	rule := &s.rules[i]
+	at, err := rule.find(text, &r.budget)
+	if err != nil {
+		late := s.late
+		if late < 0 {
+			late = i
+		}
+		r.late = append(r.late, late)
+	}
+	return at != nil && accept(capture{rule: rule, text: text, at: at})
+}
+
+// A capture is what a rule found in a text.
+type capture struct {
+	rule    *rule
+	text    []byte       // valid until the next line is read
+	at      []int        // as runner.find gives it; nil: machine knows
+	machine *dfa.Machine // as it is until it is given another text
+}
+
+// group is where a group stands, by number; -1, -1 if it took no part. 0 is the whole match.
+func (c *capture) group(i int) (from, to int) {
+	if c.at == nil {
+		return c.machine.Group(c.text, i)
+	}
+	return c.at[2*i], c.at[2*i+1]
+}
+
+// place is where the group called name stands: of several with that name the first that took
+// part. false: none did.
+func (c *capture) place(name string) (from, to int, ok bool) {
+	if c.rule == nil {
+		return 0, 0, false
+	}
+	for i, group := range c.rule.groups {
+		if group != name {
+			continue
+		}
+		if from, to = c.group(i); from >= 0 {
+			return from, to, true
+		}
+	}
+	return 0, 0, false
+}
