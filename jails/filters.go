@@ -148,5 +148,10 @@ func (f *filters) suggest(name string) string {
 	if near := yamldoc.Near(name, names); near != "" {
 		return "did you mean " + near + "?"
 	}
-	return "there are " + strings.Join(names, ", ")
+	// There are too many to tell all.
+	names = slices.DeleteFunc(names, func(other string) bool { return other[0] != name[0] })
+	if len(names) == 0 {
+		return fmt.Sprintf("none begins with %c", name[0])
+	}
+	return fmt.Sprintf("with %c there are %s", name[0], strings.Join(names, ", "))
 }
