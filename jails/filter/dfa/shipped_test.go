@@ -131,10 +131,10 @@ func mutants(samples []string, n int) [][]byte {
 
 // undated are samples as rules see them: without what may be a date in front.
 func undated(samples []string) []string {
-	dates := regexp.MustCompile(`^(?:<\d+>(?:1 )?)?\[?(?:[A-Z][a-z]{2} [ \d]\d [\d:.]+|\d{4}-\d\d-\d\d[T ][\d:.,]+(?:Z|[+-][\d:]+)?)`)
+	dates := regexp.MustCompile(`^((?:<\d+>(?:1 )?)?\[?)(?:(?:[A-Z][a-z]{2} )?[A-Z][a-z]{2} [ \d]\d [\d:.]+(?: \d{4})?|\d{4}-\d\d-\d\d[T ][\d:.,]+(?:Z|[+-][\d:]+)?)`)
 	lines := slices.Clone(samples)
 	for _, sample := range samples {
-		lines = append(lines, dates.ReplaceAllString(sample, ""))
+		lines = append(lines, dates.ReplaceAllString(sample, "$1"))
 	}
 	return lines
 }
