@@ -145,7 +145,7 @@ var wrappings = []string{
 
 // Every text in every place under every header makes tens of millions of lines. So many are
 // tried of a filter's own texts, and of everybody's.
-const tried = 10_000
+const tried = 5_000
 
 func TestNoTextOfTheClientNamesAnother(t *testing.T) {
 	filters := shipped(t)
