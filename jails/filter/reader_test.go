@@ -252,7 +252,7 @@ func FuzzRead(f *testing.F) {
 			if got.Addr.IsValid() && !stands(got.Addr, line) || !got.Addr.IsValid() && !bytes.Contains(line, []byte(got.ID)) {
 				t.Errorf("%s: %q: %s is not in the line", filter.Name, line, got.ID)
 			}
-			if got.Template < -1 || got.Template >= len(templates) || got.Time.IsZero() {
+			if got.Template < -1 || got.Template >= len(filter.Templates()) || got.Time.IsZero() {
 				t.Errorf("%s: %q: %+v", filter.Name, line, got)
 			}
 		}
