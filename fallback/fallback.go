@@ -61,7 +61,7 @@ func Open(s Settings) (*Chain, error) {
 	}
 	c := &Chain{settings: s, kind: s.Kind}
 	if c.kind == "" {
-		kind, err := kindInUse()
+		kind, err := KindInUse()
 		if err != nil {
 			return nil, fmt.Errorf("open the chain %s: %w", Name, err)
 		}

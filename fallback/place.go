@@ -88,6 +88,30 @@ func (h *half) fault() (string, error) {
 	return "", nil
 }
 
+// Look says what is wrong with the places of a chain of kind that is there, without changing
+// anything.
+func Look(kind Kind, forward bool) (fault string, there bool, err error) {
+	for _, v6 := range []bool{false, true} {
+		t, err := openTables(kind, v6)
+		if err != nil {
+			continue // the other family says so
+		}
+		h := &half{tables: t, settings: &Settings{Forward: forward}, v6: v6}
+		present, err := h.list(false)
+		if err != nil {
+			return "", there, err
+		}
+		if present[Name] == nil {
+			continue
+		}
+		there = true
+		for head := range h.lostPlaces(present) {
+			return fmt.Sprintf("%s: %s is not first in %s", h.family(), Name, head), true, nil
+		}
+	}
+	return "", there, nil
+}
+
 // intact reports whether our chains hold what they should.
 func (h *half) intact(present listing) bool {
 	single := h.banRules()

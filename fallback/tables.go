@@ -92,9 +92,9 @@ func kindOf(path string) (Kind, error) {
 	return Legacy, nil
 }
 
-// kindInUse finds the kind that this host's firewall is made with: the one that has rules
+// KindInUse finds the kind that this host's firewall is made with: the one that has rules
 // of others; where both have or neither has, what iptables is by itself.
-func kindInUse() (Kind, error) {
+func KindInUse() (Kind, error) {
 	inUse := make(map[Kind]bool)
 	var have []Kind
 	for _, kind := range []Kind{NFT, Legacy} {

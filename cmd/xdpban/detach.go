@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"xdpban/fallback"
 	"xdpban/internal/control"
 	"xdpban/jails"
 	"xdpban/loader"
@@ -15,7 +16,7 @@ func detachVerb(p *program) *cobra.Command {
 	return &cobra.Command{
 		Use:     "detach",
 		Short:   "take everything out of the kernel: programs, maps and every ban",
-		Long:    "Takes the kernel program off every interface and removes the pinned maps with every ban in them.\nThe daemon must not be running.",
+		Long:    "Takes the kernel program off every interface and removes the pinned maps with every ban in them,\nand the chain OFFENDINGIPS of iptables with its sets.\nThe daemon must not be running.",
 		Example: "  systemctl stop xdpban && xdpban detach",
 		Args:    arguments(0, 0, ""),
 		RunE: func(*cobra.Command, []string) error {
@@ -34,7 +35,7 @@ func detachVerb(p *program) *cobra.Command {
 				return err
 			}
 			defer lock.Close()
-			if err := loader.Remove(config.Pin); err != nil {
+			if err := errors.Join(loader.Remove(config.Pin), fallback.Remove()); err != nil {
 				return err
 			}
 			fmt.Fprintln(p.stdout, "nothing of xdpban is left in the kernel; every ban has ended")

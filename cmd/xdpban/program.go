@@ -33,7 +33,7 @@ type program struct {
 // verbs are the commands, in the order of the help text.
 var verbs = []func(*program) *cobra.Command{
 	runVerb, checkVerb, regexVerb,
-	statusVerb, bansVerb, banVerb, unbanVerb, reloadVerb, detachVerb,
+	statusVerb, bansVerb, banVerb, unbanVerb, verifyVerb, reloadVerb, doctorVerb, detachVerb,
 	demoVerb, versionVerb, completionVerb,
 }
 

@@ -1,0 +1,172 @@
+// Package doctor finds out what this host can do to keep bans in force, by trying it where
+// nothing is touched by that, and what stands in the way.
+package doctor
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"xdpban/internal/control"
+	"xdpban/jails"
+	"xdpban/loader"
+)
+
+// A State is how grave a finding is.
+type State string
+
+// The states.
+const (
+	OK   State = "ok"
+	Note State = "note" // works, but
+	Bad  State = "bad"  // bans are not in force, or will not be
+)
+
+// A Finding is one thing about this host.
+type Finding struct {
+	State   State  `json:"state"`
+	About   string `json:"about"`
+	Found   string `json:"found"`
+	Meaning string `json:"meaning,omitempty"` // the consequence
+	Next    string `json:"next,omitempty"`    // what to do
+}
+
+// An examination collects findings.
+type examination struct {
+	config   *jails.Config
+	status   *control.Status // nil: no daemon answers
+	now      time.Time
+	findings []Finding
+}
+
+func (e *examination) add(state State, about, found, meaning, next string) {
+	e.findings = append(e.findings, Finding{state, about, found, meaning, next})
+}
+
+// Examine looks at this host as config would have it used. client asks the daemon, if one
+// runs.
+func Examine(ctx context.Context, config *jails.Config, client *control.Client, now time.Time) []Finding {
+	e := &examination{config: config, now: now}
+	e.daemon(ctx, client)
+	e.kernel()
+	e.xdp()
+	e.iptables()
+	e.interfaces()
+	e.allowed()
+	e.logs()
+	e.clock()
+	return e.findings
+}
+
+func (e *examination) daemon(ctx context.Context, client *control.Client) {
+	status, err := client.Status(ctx)
+	if err != nil {
+		e.add(Note, "daemon", err.Error(), "nothing new is banned; what is banned stays so, until its end", "systemctl start xdpban")
+		return
+	}
+	e.status = &status
+	e.add(OK, "daemon", fmt.Sprintf("runs, version %s, %d bans", status.Version, status.Bans.Live), "", "")
+	for _, fault := range status.Faults {
+		e.add(Bad, "daemon", fault, "bans are not in force there", "see the lines below, and the daemon's log")
+	}
+	if status.Bans.Unknown > 0 {
+		e.add(Note, "bans", fmt.Sprintf("%d in the kernel that nobody wants", status.Bans.Unknown), "somebody else put them there", "xdpban verify lists them")
+	}
+	if status.Bans.Evicted+status.Bans.Missing > 0 {
+		e.add(Note, "bans", fmt.Sprintf("%d fell out of the kernel's map, %d were put back", status.Bans.Evicted+status.Bans.Missing, status.Bans.Evicted), "somebody passed for a while", "raise maxbans")
+	}
+	if status.Chain.Mended > 0 {
+		e.add(Note, "chain", fmt.Sprintf("put back %d times, last: %s", status.Chain.Mended, status.Chain.Last), "another program rewrites the firewall", "none; find it if that goes on")
+	}
+}
+
+func (e *examination) kernel() {
+	var name unix.Utsname
+	release := "unknown"
+	if unix.Uname(&name) == nil {
+		release = unix.ByteSliceToString(name.Release[:])
+	}
+	e.add(OK, "kernel", "Linux "+release, "", "")
+	if missing := loader.MissingCapabilities(); missing != "" {
+		e.add(Bad, "privilege", "this process lacks "+missing, "what follows is what it may do, not what the daemon may", "run doctor as root")
+	}
+	mode, err := os.ReadFile("/sys/kernel/security/lockdown")
+	if err == nil && strings.Contains(string(mode), "[confidentiality]") {
+		e.add(Note, "lockdown", "the kernel is locked down for confidentiality", "it may refuse bpf(2)", "none: iptables enforces then")
+	}
+}
+
+func (e *examination) xdp() {
+	if e.config.Enforce == jails.IPTables {
+		e.add(OK, "xdp", "not used: enforce: iptables", "", "")
+		return
+	}
+	clock, err := loader.Probe()
+	if err != nil {
+		e.add(e.lack(), "xdp", err.Error(), e.withoutXDP(), "a kernel of 5.9 or later, with CONFIG_BPF_SYSCALL, does it")
+		return
+	}
+	e.add(OK, "xdp", "the kernel takes the program and its maps; its clock: "+clock, "", "")
+	on, err := loader.OnBPF(e.config.Pin)
+	switch {
+	case err != nil:
+		e.add(Note, "bpffs", err.Error(), "", "")
+	case !on:
+		e.add(Note, "bpffs", "there is none at "+e.config.Pin, "the daemon mounts it, if it may: bans outlive it there", "mount -t bpf bpf /sys/fs/bpf")
+	default:
+		e.add(OK, "bpffs", "bans outlive the daemon at "+e.config.Pin, "", "")
+	}
+}
+
+// lack is how grave it is that XDP is not to be had.
+func (e *examination) lack() State {
+	if e.config.Enforce == jails.XDP {
+		return Bad
+	}
+	return Note
+}
+
+func (e *examination) withoutXDP() string {
+	if e.config.Enforce == jails.XDP {
+		return "enforce: xdp cannot be met: the daemon does not start"
+	}
+	return "iptables enforces: a dropped packet costs three times as much"
+}
+
+func (e *examination) allowed() {
+	if e.status == nil {
+		return
+	}
+	by := make(map[string][]string)
+	var origins []string
+	for _, a := range e.status.Allowed {
+		if by[a.Origin] == nil {
+			origins = append(origins, a.Origin)
+		}
+		text := a.Prefix.String()
+		if a.Prefix.IsSingleIP() {
+			text = a.Prefix.Addr().String()
+		}
+		by[a.Origin] = append(by[a.Origin], text)
+	}
+	for _, origin := range origins {
+		e.add(OK, "never banned", origin+": "+strings.Join(by[origin], " "), "", "")
+	}
+}
+
+func (e *examination) clock() {
+	var t unix.Timex
+	state, err := unix.Adjtimex(&t)
+	switch {
+	case e.now.Year() < 2025:
+		e.add(Bad, "clock", "it is "+e.now.Format(time.DateTime)+" here", "lines of logs seem old or young, bans end at wrong times", "set the clock")
+	case err == nil && state == unix.TIME_ERROR:
+		e.add(Note, "clock", "nobody keeps it right (not synchronised)", "a jump ends no ban in the kernel, but moves ends that are told", "run chrony or systemd-timesyncd")
+	default:
+		e.add(OK, "clock", "synchronised", "", "")
+	}
+}

@@ -1,0 +1,159 @@
+package doctor
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"runtime"
+	"strings"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+
+	"xdpban/fallback"
+	"xdpban/jails"
+)
+
+// The addresses by which the families are asked for.
+var families = []netip.Addr{netip.AddrFrom4([4]byte{192, 0, 2, 1}), netip.MustParseAddr("2001:db8::1")}
+
+// iptables says what the chain would be: it is made once, where no packet comes.
+func (e *examination) iptables() {
+	kind, err := fallback.KindInUse()
+	if err != nil {
+		state, meaning := Note, "where XDP is refused nothing enforces"
+		if e.config.Enforce == jails.IPTables {
+			state, meaning = Bad, "enforce: iptables cannot be met: the daemon does not start"
+		}
+		e.add(state, "iptables", err.Error(), meaning, "install iptables")
+		return
+	}
+	e.add(OK, "iptables", "this host's firewall is made with iptables-"+string(kind), "", "")
+	var notes []string
+	var strategies []string
+	err = aside(func() error {
+		chain, err := fallback.Open(fallback.Settings{
+			IPv6Prefix: e.config.IPv6Prefix, MaxBans: 64, MaxPrefixes: 64, MaxAllowed: 64, Quiet: e.config.Defaults.QuietTime, Kind: kind,
+		})
+		if err != nil {
+			return err
+		}
+		notes = chain.Notes()
+		for _, addr := range families {
+			strategies = append(strategies, chain.Strategy(addr))
+		}
+		return fallback.Remove()
+	})
+	if err != nil {
+		e.add(Note, "iptables", err.Error(), "where XDP is refused nothing enforces", "")
+		return
+	}
+	for _, note := range notes {
+		e.note(note)
+	}
+	if strings.Contains(strings.Join(strategies, " "), fallback.Recent) {
+		e.recent()
+	}
+	e.place(kind)
+}
+
+func (e *examination) note(note string) {
+	if strings.Contains(note, "NOT enforced") {
+		e.add(Bad, "iptables", note, "bans of that family are not in force where XDP is refused", "")
+		return
+	}
+	e.add(OK, "iptables", note, "", "")
+}
+
+// recent says how many bans keep their refresh with the daemon away.
+func (e *examination) recent() {
+	size := fallback.ListSize()
+	if size >= int(e.config.MaxBans) {
+		e.add(OK, "xt_recent", fmt.Sprintf("its lists hold %d addresses", size), "", "")
+		return
+	}
+	e.add(Note, "xt_recent", fmt.Sprintf("its lists hold %d addresses, maxbans is %d", size, e.config.MaxBans),
+		"beyond it only the daemon prolongs bans, a few seconds late", fallback.LargerLists(e.config.MaxBans))
+}
+
+// place says where the chain of a daemon is.
+func (e *examination) place(kind fallback.Kind) {
+	fault, there, err := fallback.Look(kind, e.config.Forward)
+	switch {
+	case err != nil:
+		e.add(Note, "chain", err.Error(), "", "")
+	case !there:
+		e.add(OK, "chain", fallback.Name+" is not in use", "", "")
+	case fault != "":
+		e.add(Bad, "chain", fault, "rules before it let packets of banned addresses in", "a running daemon puts it back within a second or two")
+	default:
+		e.add(OK, "chain", fallback.Name+" is first where it has to be", "", "")
+	}
+}
+
+// aside runs fn in a network namespace of its own, which goes with it.
+func aside(fn func() error) error {
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // and never unlocks: the thread ends with this goroutine
+		ns, err := netns.New()
+		if err != nil {
+			done <- fmt.Errorf("make a network namespace to try it in: %w", err)
+			return
+		}
+		defer ns.Close()
+		done <- fn()
+	}()
+	return <-done
+}
+
+// interfaces says for each one how bans are enforced there, or what is known to stand in the
+// way of XDP.
+func (e *examination) interfaces() {
+	if e.status != nil {
+		for _, i := range e.status.Interfaces {
+			why := strings.Join(i.Reasons, "; ")
+			switch i.Mode {
+			case "none":
+				e.add(Bad, i.Name, why, "no ban is in force there", "")
+			case "native":
+				e.add(OK, i.Name, "XDP in the driver", "", "")
+			default:
+				e.add(OK, i.Name, i.Mode+suffix(why), "", "")
+			}
+		}
+		return
+	}
+	links, err := netlink.LinkList()
+	if err != nil {
+		e.add(Bad, "interfaces", err.Error(), "", "")
+		return
+	}
+	for _, link := range links {
+		a := link.Attrs()
+		if a.Name == "lo" {
+			continue
+		}
+		found := fmt.Sprintf("%s, driver %s, MTU %d", link.Type(), driverOf(a.Name), a.MTU)
+		if a.Xdp != nil && a.Xdp.Attached {
+			e.add(Note, a.Name, fmt.Sprintf("%s; runs XDP program %d", found, a.Xdp.ProgId), "unless that is ours, iptables enforces there", "")
+			continue
+		}
+		e.add(OK, a.Name, found, "a daemon tries XDP in the driver, XDP in the stack and iptables, in this order", "")
+	}
+}
+
+func suffix(why string) string {
+	if why == "" {
+		return ""
+	}
+	return ": " + why
+}
+
+func driverOf(name string) string {
+	path, err := os.Readlink("/sys/class/net/" + name + "/device/driver")
+	if err != nil {
+		return "none"
+	}
+	return path[strings.LastIndexByte(path, '/')+1:]
+}

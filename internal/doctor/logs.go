@@ -1,0 +1,109 @@
+package doctor
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Where rules of logrotate(8) are.
+var logrotateFiles = []string{"/etc/logrotate.conf", "/etc/logrotate.d/*"}
+
+// logs says for each watched log when its last line came, and how it is rotated.
+func (e *examination) logs() {
+	truncated := copyTruncated(logrotateFiles)
+	if e.status == nil {
+		for _, j := range e.config.Jails {
+			for _, path := range j.Logpath {
+				if j.Enabled {
+					e.rotation(path, truncated)
+				}
+			}
+		}
+		return
+	}
+	for _, j := range e.status.Jails {
+		if !j.Enabled {
+			continue
+		}
+		match := "no match yet"
+		if !j.LastMatch.IsZero() {
+			match = "last match " + e.ago(j.LastMatch)
+		}
+		for _, log := range j.Logs {
+			about := "log of " + j.Name
+			switch {
+			case log.Problem != "":
+				e.add(Bad, about, log.Path+": "+log.Problem, "attackers who are in no other log are not found", "see logpath")
+			case log.Last.IsZero():
+				e.add(Note, about, log.Path+": no line since the daemon started", "", "is it the right file?")
+			default:
+				e.add(OK, about, fmt.Sprintf("%s: last line %s, %s", log.Path, e.ago(log.Last), match), "", "")
+			}
+			e.rotation(log.Path, truncated)
+		}
+	}
+}
+
+func (e *examination) rotation(path string, truncated []string) {
+	for _, pattern := range truncated {
+		if same, _ := filepath.Match(pattern, path); same || pattern == path {
+			e.add(Note, "logrotate", path+" is rotated by copytruncate", "lines written between the copy and the truncation are lost to everybody", "use create, and have its daemon open the log anew")
+		}
+	}
+}
+
+func (e *examination) ago(t time.Time) string {
+	return e.now.Sub(t).Round(time.Second).String() + " ago"
+}
+
+// copyTruncated lists the paths and patterns that the files have rotated by copytruncate. A
+// file that cannot be read has none.
+func copyTruncated(globs []string) []string {
+	var found []string
+	for _, glob := range globs {
+		paths, err := filepath.Glob(glob)
+		if err != nil {
+			continue
+		}
+		for _, path := range paths {
+			if text, err := os.ReadFile(path); err == nil {
+				found = append(found, parseLogrotate(string(text))...)
+			}
+		}
+	}
+	return found
+}
+
+// parseLogrotate lists the patterns of those blocks in text that say copytruncate, see
+// logrotate.conf(5): patterns, over one or more lines, then directives in braces.
+func parseLogrotate(text string) []string {
+	var found, patterns []string
+	inside, copies, everywhere := false, false, false
+	lines := bufio.NewScanner(strings.NewReader(text))
+	for lines.Scan() {
+		line, _, _ := strings.Cut(lines.Text(), "#")
+		for _, word := range strings.Fields(strings.NewReplacer("{", " { ", "}", " } ").Replace(line)) {
+			switch {
+			case word == "{":
+				inside, copies = true, everywhere
+			case word == "}":
+				if copies {
+					found = append(found, patterns...)
+				}
+				inside, patterns = false, nil
+			case word == "copytruncate" && !inside:
+				everywhere = true
+			case word == "copytruncate", word == "nocopytruncate":
+				copies = word == "copytruncate"
+			case !inside && strings.HasPrefix(strings.Trim(word, `"'`), "/"):
+				patterns = append(patterns, strings.Trim(word, `"'`))
+			}
+		}
+	}
+	return slices.Compact(found)
+}
