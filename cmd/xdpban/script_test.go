@@ -34,6 +34,13 @@ func TestScriptsInTheLab(t *testing.T) {
 	testscript.Run(t, testscript.Params{Dir: "testdata/lab", Cmds: commands, Setup: setUp})
 }
 
+// TestScriptsOfIPTables runs those that have the lab's firewall for themselves.
+func TestScriptsOfIPTables(t *testing.T) {
+	lab.Require(t)
+	hideHostConfig(t)
+	testscript.Run(t, testscript.Params{Dir: "testdata/iptables", Cmds: commands, Setup: setUp})
+}
+
 // hideHostConfig keeps /etc/xdpban of this host out of the tests.
 func hideHostConfig(t *testing.T) {
 	t.Helper()

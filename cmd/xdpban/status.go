@@ -47,6 +47,15 @@ func printStatus(w io.Writer, s control.Status, now time.Time) {
 	if s.Bans.Missing > 0 {
 		fmt.Fprintf(w, "LOST: %s bans left the kernel before they ended: raise maxbans\n", number(s.Bans.Missing))
 	}
+	if s.Bans.Repaired > 0 {
+		fmt.Fprintf(w, "PUT BACK: %s that the kernel had lost, %s of them for want of room\n", counted(int(s.Bans.Repaired), "ban"), number(s.Bans.Evicted))
+	}
+	if s.Bans.Unknown > 0 {
+		fmt.Fprintf(w, "UNKNOWN: %s in the kernel that nobody wants: xdpban verify lists them\n", counted(s.Bans.Unknown, "ban"))
+	}
+	if s.Chain.Mended > 0 {
+		fmt.Fprintf(w, "PUT BACK: the chain, %s, last %s: %s\n", times(int(s.Chain.Mended)), ago(s.Chain.At, now), safe(s.Chain.Last))
+	}
 	for _, fault := range s.Faults {
 		fmt.Fprintf(w, "FAULT: %s\n", safe(fault))
 	}
@@ -57,6 +66,9 @@ func printStatus(w io.Writer, s control.Status, now time.Time) {
 		rows = append(rows, []string{safe(i.Name), i.Mode, ago(i.Since, now), safe(strings.Join(i.Reasons, "; "))})
 	}
 	printTable(w, rows)
+	for _, note := range s.Chain.Notes {
+		fmt.Fprintf(w, "%s\n", safe(note))
+	}
 
 	fmt.Fprintln(w)
 	rows = [][]string{{"JAIL", "BANS", "MADE", "MATCHED", "LINES", "COUNTING", "LAST MATCH", "LAG"}}

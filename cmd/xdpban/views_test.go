@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"xdpban/internal/control"
+	"xdpban/internal/doctor"
 )
 
 var noon = time.Date(2026, 11, 9, 12, 0, 0, 0, time.UTC)
@@ -28,8 +29,9 @@ func TestStatusForPeople(t *testing.T) {
 			{Name: "eth0", Mode: "native", Since: before(time.Hour)},
 			{Name: "wg0", Mode: "none", Reasons: []string{"native: operation not supported", "generic: busy"}},
 		},
+		Chain:   control.Chain{Notes: []string{"IPv4: ipset by iptables-nft"}, Mended: 2, Last: "IPv4: OFFENDINGIPS was not called from INPUT", At: before(time.Minute)},
 		Faults:  []string{"wg0: attach xdp to wg0: busy"},
-		Bans:    control.Use{Live: 2, Max: 131072, Total: 12, Missing: 3},
+		Bans:    control.Use{Live: 2, Max: 131072, Total: 12, Missing: 3, Evicted: 1, Repaired: 2, Unknown: 1},
 		Packets: control.Packets{Dropped: 1234567, DroppedBytes: 98765432},
 		Jails: []control.Jail{
 			{Name: "asterisk", Filter: "asterisk"},
@@ -40,11 +42,15 @@ func TestStatusForPeople(t *testing.T) {
 	const want = `xdpban 1.0, up 1d2h, pid 42, configuration /etc/xdpban/xdpban.yaml
 2 bans in force (room for 131,072), 12 made; 1,234,567 packets dropped (98.8 MB)
 LOST: 3 bans left the kernel before they ended: raise maxbans
+PUT BACK: 2 bans that the kernel had lost, 1 of them for want of room
+UNKNOWN: 1 ban in the kernel that nobody wants: xdpban verify lists them
+PUT BACK: the chain, 2 times, last 1m ago: IPv4: OFFENDINGIPS was not called from INPUT
 FAULT: wg0: attach xdp to wg0: busy
 
 INTERFACE  MODE    SINCE   WHY
 eth0       native  1h ago
 wg0        none    never   native: operation not supported; generic: busy
+IPv4: ipset by iptables-nft
 
 JAIL      BANS  MADE  MATCHED  LINES    COUNTING  LAST MATCH  LAG
 asterisk  off
@@ -84,6 +90,39 @@ LOG                LINES    TOO LONG  TORN  SKIPPED  LAG     LAST LINE  WOKEN BY
 	out.Reset()
 	if printJail(out, control.Jail{Name: "web", Filter: "web"}, noon); out.String() != "web is off; filter web\n" {
 		t.Errorf("a jail that is off: %s", out)
+	}
+}
+
+func TestVerdictsForPeople(t *testing.T) {
+	verdicts := []control.Verdict{
+		{Interface: "eth0", Mode: "native", Verdict: control.Drop, By: &control.Ban{Prefix: netip.MustParsePrefix("192.0.2.0/24"), Jail: "manual", End: noon.Add(2 * time.Hour)}},
+		{Interface: "ppp0", Mode: "none", Verdict: control.Pass, Note: "nothing is enforced there"},
+	}
+	const want = `INTERFACE  MODE    VERDICT  BAN           JAIL    LEFT  NOTE
+eth0       native  DROP     192.0.2.0/24  manual  2h
+ppp0       none    PASS     none                        nothing is enforced there
+`
+	out := new(strings.Builder)
+	if printVerdicts(out, verdicts, noon); out.String() != want {
+		t.Errorf("got\n%s\nwant\n%s", out, want)
+	}
+	out.Reset()
+	if printVerdicts(out, nil, noon); out.String() != "PASS: bans are enforced on no interface\n" {
+		t.Errorf("without interfaces: %s", out)
+	}
+}
+
+func TestFindingsForPeople(t *testing.T) {
+	findings := []doctor.Finding{
+		{State: doctor.OK, About: "kernel", Found: "Linux 6.1"},
+		{State: doctor.Bad, About: "eth0", Found: "another\x1b program", Meaning: "no ban is in force there", Next: "take it off"},
+	}
+	const want = `kernel       Linux 6.1
+eth0    BAD  another\x1b program; no ban is in force there (take it off)
+`
+	out := new(strings.Builder)
+	if printFindings(out, findings); out.String() != want {
+		t.Errorf("got\n%s\nwant\n%s", out, want)
 	}
 }
 
