@@ -113,11 +113,11 @@ func isRegex(text string) bool {
 // open is what LOG means: a line has spaces in it, and there is no such file.
 func (p *program) open(log string) (io.ReadCloser, error) {
 	if log == "-" {
-		return io.NopCloser(p.stdin), nil
+		return unpacked(io.NopCloser(p.stdin))
 	}
 	file, err := os.Open(log)
 	if err == nil {
-		return file, nil
+		return unpacked(file)
 	}
 	absent := errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENAMETOOLONG) || errors.Is(err, unix.ENOTDIR)
 	if absent && strings.Contains(log, " ") && !strings.HasPrefix(log, "/") {
