@@ -207,3 +207,31 @@ func parsed(text string) (time.Time, answer) {
 	}
 	return time.Time{}, no
 }
+
+// Lines of one second share the reading of their date; what now is decides about its year all the same.
+func TestSharedStampsAreReadAsEachWouldBe(t *testing.T) {
+	f, err := Inline("f", []string{`^ from <HOST>$`})
+	if err != nil {
+		t.Fatal(err)
+	}
+	shared := f.NewReader(time.UTC)
+	lines := []string{"Dec 31 23:59:58 from 192.0.2.7", "Jan  1 00:00:01 from 192.0.2.7", "Feb 29 12:00:00 from 192.0.2.7"}
+	for _, begin := range []time.Time{
+		time.Date(2026, 12, 30, 23, 59, 50, 0, time.UTC), // a day before the first line would be of this year
+		time.Date(2026, 12, 31, 23, 59, 50, 0, time.UTC),
+		time.Date(2028, 2, 28, 11, 59, 50, 0, time.UTC),
+		time.Date(2032, 12, 31, 23, 59, 50, 0, time.UTC),
+	} {
+		for second := range 90 {
+			now := begin.Add(time.Duration(second) * time.Second)
+			for _, line := range lines {
+				for range 2 {
+					got := shared.Read([]byte(line), now)
+					if want := f.NewReader(time.UTC).Read([]byte(line), now); got != want {
+						t.Fatalf("%s at %v: got %v, want %v", line, now, got.Time, want.Time)
+					}
+				}
+			}
+		}
+	}
+}

@@ -14,6 +14,9 @@ func hostOf(rest []byte, from, to int) (id string, addr netip.Addr) {
 	if err != nil || !standsAlone(rest, from, to) {
 		return text, netip.Addr{}
 	}
+	if addr.Is4() {
+		return bare, addr // which has no other form
+	}
 	addr = addr.Unmap().WithZone("")
 	return addr.String(), addr
 }

@@ -40,6 +40,7 @@ type Reader struct {
 	rules  scan
 	ignore scan
 	date   place   // of the line that was read last
+	stamp  stamp   // of the date without a year that was read last
 	rest   []byte  // what is left of a line of which more is cut out than its beginning
 	before capture // of prefregex in the line that was read last
 	found  capture // of a rule in that line
@@ -72,7 +73,7 @@ func (r *Reader) Read(line []byte, now time.Time) Result {
 	if f.longest > 0 && len(line) > f.longest {
 		return Result{Template: -1}
 	}
-	r.budget, r.late, r.before, r.found = budget{}, nil, capture{}, capture{}
+	r.forget()
 	r.date = r.locate(line, now)
 	var result Result
 	if r.memory != nil {
@@ -82,6 +83,14 @@ func (r *Reader) Read(line []byte, now time.Time) Result {
 	}
 	result.Template, result.TimedOut = r.date.template, len(r.late)
 	return result
+}
+
+// forget forgets what the line before showed. Most lines show nothing.
+func (r *Reader) forget() {
+	if r.before.rule != nil || r.found.rule != nil {
+		r.before, r.found = capture{}, capture{}
+	}
+	r.budget, r.late = budget{}, nil
 }
 
 func (r *Reader) readNative(line []byte, now time.Time) Result {
@@ -104,7 +113,7 @@ func (r *Reader) readNative(line []byte, now time.Time) Result {
 		from, to, _ = r.before.place(hostGroup)
 		result.ID, result.Addr = hostOf(r.before.text, from, to)
 	}
-	if result.Time, result.Dated = r.date.read(line, r.loc, now); !result.Dated {
+	if result.Time, result.Dated = r.stamp.read(r.date, line, r.loc, now); !result.Dated {
 		result.Time = now
 	}
 	return result

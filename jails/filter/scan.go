@@ -90,26 +90,25 @@ func newScan(rules []rule, a *automaton, late int) scan {
 	return scan{rules: rules, automaton: a, late: late}
 }
 
-// match is the number in the automaton of the first rule that it knows and that matches, and what that found.
-func (s *scan) match(text []byte) (number int, found capture) {
-	found.text = text
-	if s.machine == nil && s.texts < few {
+// match is the number in the automaton of the first rule that it knows and that matches, and where its
+// groups are; nil if s.machine knows.
+func (s *scan) match(text []byte) (number int, at []int) {
+	if s.machine != nil {
+		return s.machine.Match(text), nil
+	}
+	if s.texts < few {
 		s.texts++
-		number, found.at = s.automaton.match(text)
-		return number, found
+		return s.automaton.match(text)
 	}
-	if s.machine == nil {
-		s.machine = s.automaton.machine()
-	}
-	found.machine = s.machine
-	return s.machine.Match(text), found
+	s.machine = s.automaton.machine()
+	return s.machine.Match(text), nil
 }
 
 // first is the first rule that matches text with a capture that accept takes, which is valid until
 // the next call; -1: there is none.
 func (s *scan) first(text []byte, r *Reader, accept func(capture) bool) int {
 	limit := len(s.rules)
-	number, found := s.match(text)
+	number, at := s.match(text)
 	if number >= 0 {
 		limit = s.automaton.rules[number]
 	}
@@ -124,8 +123,8 @@ func (s *scan) first(text []byte, r *Reader, accept func(capture) bool) int {
 	if number < 0 {
 		return -1
 	}
-	if found.rule = &s.rules[limit]; found.rule.engine() == Linear {
-		if accept(found) {
+	if rule := &s.rules[limit]; rule.engine() == Linear {
+		if accept(capture{rule, text, at, s.machine}) {
 			return limit
 		}
 		limit++

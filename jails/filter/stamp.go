@@ -1,6 +1,9 @@
 package filter
 
-import "time"
+import (
+	"bytes"
+	"time"
+)
 
 // noYear is the year of a date that has none.
 const noYear = -1
@@ -28,15 +31,51 @@ func (p place) read(line []byte, loc *time.Location, now time.Time) (time.Time, 
 	if p.pattern != nil {
 		return p.pattern.read(p.matcher, line[:p.limit], p.start, loc, now)
 	}
-	c := cursor{text: line[p.from:p.to]}
-	r, ok := c.scan(p.template)
-	if !ok || !r.onClock() {
+	r, ok := p.reading(line)
+	if !ok {
 		return time.Time{}, false
 	}
 	if r.year != noYear {
 		return r.in(r.year, loc)
 	}
 	return r.latest(loc, now)
+}
+
+// reading reads the digits of a date found by hand; false: no clock shows its hour.
+func (p place) reading(line []byte) (reading, bool) {
+	c := cursor{text: line[p.from:p.to]}
+	r, ok := c.scan(p.template)
+	return r, ok && r.onClock()
+}
+
+// A stamp is a date without a year that was read, and when. Lines of one second share it.
+type stamp struct {
+	text         []byte
+	at           time.Time
+	since, until time.Time // of now, for which it means at
+}
+
+// stampLife is how long a stamp is kept, at most.
+const stampLife = time.Minute
+
+// read is p.read by way of the stamp.
+func (s *stamp) read(p place, line []byte, loc *time.Location, now time.Time) (time.Time, bool) {
+	if p.template < 0 || p.pattern != nil {
+		return p.read(line, loc, now)
+	}
+	text := line[p.from:p.to]
+	if bytes.Equal(text, s.text) && !now.Before(s.since) && !now.After(s.until) {
+		return s.at, true
+	}
+	at, ok := p.read(line, loc, now)
+	if r, _ := p.reading(line); !ok || r.year != noYear {
+		return at, ok
+	}
+	until := now.Add(stampLife)
+	if later, ok := p.read(line, loc, until); ok && later.Equal(at) {
+		*s = stamp{append(s.text[:0], text...), at, now, until}
+	}
+	return at, true
 }
 
 // latest is r in the last year that does not put it more than a day ahead of now: a line

@@ -41,7 +41,8 @@ type Machine struct {
 	trail    []uint32 // row of the state before each character; 0 inside a character
 	lost     int      // where the trail begins; before, the states are gone
 	found    finding
-	ends     [64]int // of groups, by slot, as far as they were asked for
+	ends     [2 * maxGroups]int // of groups, as far as known says
+	known    uint64             // slots
 }
 
 // A state is a list of threads. Where one of them has to look at the next character before it

@@ -48,19 +48,23 @@ func (m *Machine) slow(line []byte) []int {
 	return m.set.rules[m.found.rule].slow().FindSubmatchIndex(line)
 }
 
-// trace goes back from the end of the match and notes in m.ends where the slots of wanted were
+// trace goes back from the end of the match and notes in m.ends where the slots of asked were
 // crossed last. It returns false where the trail is lost.
-func (m *Machine) trace(line []byte, wanted uint64) bool {
-	for slots := wanted; slots != 0; slots &= slots - 1 {
-		m.ends[bits.TrailingZeros64(slots)] = -1
+func (m *Machine) trace(line []byte, asked uint64) bool {
+	asked &^= m.known
+	if asked == 0 {
+		return true
 	}
 	f := &m.found
 	if f.row == 0 || f.end < m.lost {
 		return false
 	}
+	for slots := asked; slots != 0; slots &= slots - 1 {
+		m.ends[bits.TrailingZeros64(slots)] = -1
+	}
 	m.ends[1] = f.end
 	came := m.origins[m.cameFrom(f.row, f.column)]
-	wanted = m.cross(m.crossings[came.crosses].before, wanted&^2, f.end)
+	wanted := m.cross(m.crossings[came.crosses].before, asked&^2, f.end)
 	at, behind := f.end, 0
 	for wanted != 0 && at > m.lost {
 		at, behind, came = m.back(line, at, came.thread)
@@ -68,10 +72,14 @@ func (m *Machine) trace(line []byte, wanted uint64) bool {
 		wanted = m.cross(crossed.after, wanted, behind)
 		wanted = m.cross(crossed.before, wanted, at)
 	}
-	if wanted != 0 && m.lost == 0 {
+	if wanted != 0 && m.lost > 0 {
+		return false
+	}
+	if wanted != 0 {
 		m.cross(m.begun[came.thread], wanted, 0)
 	}
-	return wanted == 0 || m.lost == 0
+	m.known |= asked
+	return true
 }
 
 // back goes back one character, and more of them until an end of a group is crossed. It returns where that

@@ -18,7 +18,7 @@ func (m *Machine) Match(line []byte) (rule int) {
 
 // scan reads line as far as something can match and leaves behind the trail and what it found.
 func (m *Machine) scan(line []byte) {
-	m.found, m.lost = finding{rule: -1}, 0
+	m.found, m.lost, m.known = finding{rule: -1}, 0, 0
 	entry := m.start()
 	if entry&dead != 0 {
 		return
