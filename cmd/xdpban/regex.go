@@ -139,15 +139,16 @@ func reason(err error) error {
 	return err
 }
 
-// try reads log to its end and reports.
+// try reads log to its end, or as far as it can be read, and reports.
 func (p *program) try(t *trial, log io.Reader) error {
 	out := bufio.NewWriter(p.stdout)
 	tell := t.tell(out)
 	if p.json {
 		tell = t.tellJSON(out)
 	}
-	if err := t.read(log, tell); err != nil {
-		return err
+	failed := t.read(log, tell)
+	if failed != nil && t.lines == 0 {
+		return failed
 	}
 	if !p.json {
 		t.report(out)
@@ -155,5 +156,5 @@ func (p *program) try(t *trial, log io.Reader) error {
 	if err := out.Flush(); err != nil {
 		return fmt.Errorf("write the report: %w", err)
 	}
-	return nil
+	return failed
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"compress/gzip"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -113,6 +114,27 @@ func TestBrokenLogsAreReadAsFarAsTheyGo(t *testing.T) {
 		if _, err := readPacked(t, whole[:7]); err == nil || !strings.HasPrefix(err.Error(), "unpack "+how+": ") {
 			t.Errorf("%s, seven bytes of it: %v", how, err)
 		}
+	}
+}
+
+func TestBrokenLogIsReportedAsFarAsItGoes(t *testing.T) {
+	var text strings.Builder
+	for i := range 50000 {
+		fmt.Fprintf(&text, "bad password of %x from 192.0.2.7\n", i*i)
+	}
+	whole := packed(t, "gzip", text.String())
+	log, err := unpacked(io.NopCloser(strings.NewReader(whole[:len(whole)/2])))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	trial := newTrial(t)
+	err = (&program{stdout: &out}).try(trial, log)
+	if err == nil || err.Error() != "read the log: unpack gzip: the end is missing" {
+		t.Errorf("got %v", err)
+	}
+	if trial.lines == 0 || !strings.Contains(out.String(), "Lines: "+counted(trial.lines, "line")) {
+		t.Errorf("%d lines are not in the report:\n%s", trial.lines, out.String())
 	}
 }
 
