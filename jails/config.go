@@ -56,10 +56,21 @@ type JailConfig struct {
 	Logpath         []string       // absolute paths and globs (filepath.Match)
 	AcceptUntrusted bool           // untrusted rules ban too
 	Filter          *filter.Filter
-	FilterPath      string   // where Filter is from: a path, the name of an embedded one, "" the jail itself
-	Ignoreregex     []string // the jail's own, part of Filter already
+	FilterPath      string // where Filter is from: a path, the name of an embedded one, "" the jail itself
+	Own             OwnFilter
+	Distinct        string         // a group of Filter's rules: MaxRetry different values of it ban; "": any failures
+	Zone            *time.Location // of dates that name none; nil: local
+	Journal         []string       // what of the journal concerns the jail; not used yet
 
 	identity string // of all that counters depend on
+}
+
+// OwnFilter is what a jail says itself of its filter; it is part of JailConfig.Filter already.
+type OwnFilter struct {
+	Ignoreregex []string // tried before those of the filter
+	Prefregex   string   // these three instead of the filter's
+	Maxlines    int
+	Datepattern []string
 }
 
 // spoofedMax is how long evidence that anybody could have sent bans at most, unless the

@@ -145,8 +145,8 @@ func TestReferenceFilesExamplesAreValid(t *testing.T) {
 	shown = regexp.MustCompile(`(?m)^( *)#([a-z]|  -)`).ReplaceAllString(shown, "$1$2")
 	config := mustLoad(t, write(t, "xdpban.yaml", shown))
 	sshd := config.Jails[0]
-	if len(sshd.Filter.Rules()) != 2 || len(sshd.Ignoreregex) != 1 || len(config.IgnoreIP) != 3 {
-		t.Errorf("%d rules, %d ignoreregex, ignoreip %v", len(sshd.Filter.Rules()), len(sshd.Ignoreregex), config.IgnoreIP)
+	if len(sshd.Filter.Rules()) != 2 || len(sshd.Own.Ignoreregex) != 1 || len(config.IgnoreIP) != 3 {
+		t.Errorf("%d rules, %d ignoreregex, ignoreip %v", len(sshd.Filter.Rules()), len(sshd.Own.Ignoreregex), config.IgnoreIP)
 	}
 }
 
@@ -175,13 +175,27 @@ jails:
     trust: accept
     maxbantime: 3w
     ignoreip: ['::ffff:198.51.100.7', 2001:db8::1/32]
-  named: { filter: sshd, logpath: /d, bantime: 1d12h, ignoreregex: noise }
+  named:
+    filter: sshd
+    logpath: /d
+    bantime: 1d12h
+    ignoreregex: noise
+    prefregex: ^(?P<all>.*)$
+    datepattern: ['{^LN-BEG}%Y', EPOCH]
+    maxlines: 1
+    distinct: all
+    logtimezone: Europe/Zurich
+    journalmatch: _COMM=sshd
 `
 
 func TestLoadReadsEveryKey(t *testing.T) {
 	got := mustLoad(t, write(t, "x.yaml", everything))
 	defaults := Rules{BanTime: 7 * day, FindTime: 90 * time.Second, MaxBanTime: 14 * day, MaxRetry: 3, MaxSources: 9}
 	own, named := defaults, defaults
+	zurich, err := time.LoadLocation("Europe/Zurich")
+	if err != nil {
+		t.Fatal(err)
+	}
 	own.MaxBanTime, named.BanTime = 21*day, 36*time.Hour
 	want := &Config{
 		Interfaces: []string{"eth0", "wan*"}, Enforce: Observe, Forward: true, Socket: "/tmp/s", State: "/tmp/state", Pin: "/tmp/pin",
@@ -190,12 +204,19 @@ func TestLoadReadsEveryKey(t *testing.T) {
 		Jails: []JailConfig{
 			{
 				Name: "named", Rules: named, SpoofedMax: day, IgnoreIP: prefixes("192.0.2.1/32"), Logpath: []string{"/d"},
-				FilterPath: "sshd", Ignoreregex: []string{"noise"},
+				FilterPath: "sshd",
+				Own: OwnFilter{
+					Ignoreregex: []string{"noise"},
+					Prefregex:   "^(?P<all>.*)$",
+					Datepattern: []string{"{^LN-BEG}%Y", "EPOCH"},
+					Maxlines:    1,
+				},
+				Distinct: "all", Zone: zurich, Journal: []string{"_COMM=sshd"},
 			},
 			{
 				Name: "own", Enabled: true, Rules: own, SpoofedMax: 21 * day, Logpath: []string{"/b", "/c*"}, AcceptUntrusted: true,
-				IgnoreIP:    prefixes("192.0.2.1/32", "198.51.100.7/32", "2001:db8::/32"),
-				Ignoreregex: []string{`^x 192\.0\.2`},
+				IgnoreIP: prefixes("192.0.2.1/32", "198.51.100.7/32", "2001:db8::/32"),
+				Own:      OwnFilter{Ignoreregex: []string{`^x 192\.0\.2`}},
 			},
 		},
 	}
@@ -297,6 +318,28 @@ func TestAJailChoosesTheModeOfItsFilter(t *testing.T) {
 	dumped, err := config.Dump()
 	if err != nil || !strings.Contains(string(dumped), "/filters/two.yaml[mode=ddos]\n") {
 		t.Errorf("%v\n%s", err, dumped)
+	}
+}
+
+func TestZones(t *testing.T) {
+	for text, want := range map[string]int{"UTC": 0, "UTC+0200": 7200, "UTC-01:30": -5400, "GMT+2": 7200, "Asia/Kolkata": 19800} {
+		var z zone
+		if err := z.UnmarshalText([]byte(text)); err != nil {
+			t.Errorf("%s: %v", text, err)
+			continue
+		}
+		if _, offset := noon.In(z.Location).Zone(); offset != want {
+			t.Errorf("%s is %d s east of UTC, want %d", text, offset, want)
+		}
+		var again zone // as a dump is read
+		if err := again.UnmarshalText([]byte(z.String())); err != nil || again.String() != z.String() {
+			t.Errorf("%s is read again as %v, %v", text, again.Location, err)
+		}
+	}
+	for _, text := range []string{"", "Local", "Moon", "UTC+99", "../../etc/passwd", "+0200"} {
+		if new(zone).UnmarshalText([]byte(text)) == nil {
+			t.Errorf("%q is a zone", text)
+		}
 	}
 }
 

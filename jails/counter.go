@@ -1,6 +1,7 @@
 package jails
 
 import (
+	"hash/maphash"
 	"net/netip"
 	"sync"
 	"time"
@@ -25,6 +26,8 @@ type counter struct {
 	findTime   int64 // ns
 	maxSources int
 	maxTimes   int
+
+	seed maphash.Seed // of values: nobody can make two that are taken for one
 
 	mu        sync.Mutex
 	index     map[[16]byte]int32
@@ -51,7 +54,8 @@ type counted struct {
 }
 
 type failure struct {
-	at    int64 // ns since 1970
+	at    int64  // ns since 1970
+	value uint64 // what it is counted by: of failures of one source with the same, one counts; 0: each counts
 	next  int32
 	trust filter.Trust
 }
@@ -62,6 +66,7 @@ func newCounter(r Rules) *counter {
 		findTime:   int64(r.FindTime),
 		maxSources: r.MaxSources,
 		maxTimes:   max(failuresPerSource*r.MaxSources, r.MaxRetry),
+		seed:       maphash.MakeSeed(),
 		index:      make(map[[16]byte]int32),
 		free:       none,
 		freeTimes:  none,
@@ -70,11 +75,14 @@ func newCounter(r Rules) *counter {
 	}
 }
 
-// add counts a failure of key that happened at; now is when it was read. It returns how many
-// lie within the window that ends with the source's latest failure, and whether these are
+// value is what text is counted by.
+func (c *counter) value(text string) uint64 { return max(maphash.String(c.seed, text), 1) }
+
+// add counts a failure of key that happened at; now is when it was read. Of failures with the
+// same value, which is not 0, the latest counts alone. It returns how many lie within the window that ends with the source's latest failure, and whether these are
 // enough for a ban: then weakest is how far the least trusted of them is to be trusted, and
 // the count begins anew.
-func (c *counter) add(key netip.Prefix, at, now time.Time, trust filter.Trust) (failures int, weakest filter.Trust, enough bool) {
+func (c *counter) add(key netip.Prefix, at, now time.Time, trust filter.Trust, value uint64) (failures int, weakest filter.Trust, enough bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.expire(now.UnixNano())
@@ -83,7 +91,11 @@ func (c *counter) add(key netip.Prefix, at, now time.Time, trust filter.Trust) (
 	if c.impossible(s, now.UnixNano()) {
 		c.empty(s)
 	}
-	c.insert(s, failure{at: at.UnixNano(), trust: trust})
+	f := failure{at: at.UnixNano(), trust: trust, value: value}
+	if value != 0 {
+		c.join(s, &f)
+	}
+	c.insert(s, f)
 	failures = int(c.sources[s].count)
 	if failures < c.maxRetry {
 		return failures, 0, false
@@ -91,6 +103,30 @@ func (c *counter) add(key netip.Prefix, at, now time.Time, trust filter.Trust) (
 	weakest = c.weakest(s)
 	c.drop(s)
 	return failures, weakest, true
+}
+
+// join takes out of s the failure with f's value, if there is one, and makes f stand for both.
+func (c *counter) join(s int32, f *failure) {
+	source := &c.sources[s]
+	before, slot := none, source.first
+	for slot != none && c.times[slot].value != f.value {
+		before, slot = slot, c.times[slot].next
+	}
+	if slot == none {
+		return
+	}
+	f.at, f.trust = max(f.at, c.times[slot].at), max(f.trust, c.times[slot].trust)
+	next := c.times[slot].next
+	if before == none {
+		source.first = next
+	} else {
+		c.times[before].next = next
+	}
+	if next == none {
+		source.last = before
+	}
+	source.count--
+	c.release(slot)
 }
 
 // weakest is the least trust that the failures of s deserve: those that anybody could have
@@ -231,6 +267,11 @@ func (c *counter) dropFirst(source *counted) {
 	if source.first == none {
 		source.last = none
 	}
+	c.release(slot)
+}
+
+// release gives a slot of times back.
+func (c *counter) release(slot int32) {
 	c.times[slot].next = c.freeTimes
 	c.freeTimes = slot
 	c.used--

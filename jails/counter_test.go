@@ -48,7 +48,7 @@ func TestCounterSlidesItsWindow(t *testing.T) {
 			c := newCounter(Rules{MaxRetry: 3, FindTime: 10 * time.Second, MaxSources: 10})
 			for i, s := range steps {
 				at := noon.Add(time.Duration(s.second) * time.Second)
-				if failures, _, enough := c.add(single("192.0.2.1"), at, noon, filter.Verified); failures != s.failures || enough != s.enough {
+				if failures, _, enough := c.add(single("192.0.2.1"), at, noon, filter.Verified, 0); failures != s.failures || enough != s.enough {
 					t.Fatalf("step %d: %d, %t, want %d, %t", i, failures, enough, s.failures, s.enough)
 				}
 			}
@@ -99,7 +99,7 @@ func TestCounterDoesAsThePlainOne(t *testing.T) {
 				continue
 			}
 			wantFailures, wantEnough := plain.add(key, at)
-			if failures, _, enough := c.add(key, at, now, filter.Verified); failures != wantFailures || enough != wantEnough {
+			if failures, _, enough := c.add(key, at, now, filter.Verified, 0); failures != wantFailures || enough != wantEnough {
 				t.Fatalf("%d, %t, want %d, %t", failures, enough, wantFailures, wantEnough)
 			}
 			if err := c.sound(); err != "" {
@@ -145,7 +145,7 @@ func TestCounterStaysSoundWithoutRoom(t *testing.T) {
 		for range rapid.IntRange(1, 200).Draw(t, "lines") {
 			key := numbered(rapid.IntRange(0, 8).Draw(t, "source"))
 			at := noon.Add(time.Duration(rapid.IntRange(-100, 100).Draw(t, "at")) * time.Second)
-			failures, _, enough := c.add(key, at, noon, filter.Verified)
+			failures, _, enough := c.add(key, at, noon, filter.Verified, 0)
 			if failures < 1 || failures > c.maxRetry || enough != (failures == c.maxRetry) {
 				t.Fatalf("%d failures of %d, enough %t", failures, c.maxRetry, enough)
 			}
@@ -160,13 +160,13 @@ func TestCounterStaysSoundWithoutRoom(t *testing.T) {
 func TestCounterOutlivesAClockThatIsSetBack(t *testing.T) {
 	c := newCounter(Rules{MaxRetry: 3, FindTime: time.Minute, MaxSources: 10})
 	for _, now := range []time.Time{noon.Add(-90 * time.Second), noon.AddDate(1, 0, 0), noon.Add(10 * time.Minute)} {
-		c.add(single("192.0.2.1"), now, now, filter.Verified)
-		c.add(single("192.0.2.2"), now, now, filter.Verified)
+		c.add(single("192.0.2.1"), now, now, filter.Verified, 0)
+		c.add(single("192.0.2.2"), now, now, filter.Verified, 0)
 	}
-	c.add(single("192.0.2.3"), noon, noon, filter.Verified)
+	c.add(single("192.0.2.3"), noon, noon, filter.Verified, 0)
 	for i, want := range []int{1, 2, 3} {
 		now := noon.Add(time.Duration(i) * time.Second)
-		if failures, _, enough := c.add(single("192.0.2.1"), now, now, filter.Verified); failures != want || enough != (want == 3) {
+		if failures, _, enough := c.add(single("192.0.2.1"), now, now, filter.Verified, 0); failures != want || enough != (want == 3) {
 			t.Fatalf("%d failures, enough %t, want %d", failures, enough, want)
 		}
 	}
@@ -196,7 +196,7 @@ func TestCounterKnowsTheWeakestOfTheFailuresThatCount(t *testing.T) {
 			c := newCounter(Rules{MaxRetry: 2, FindTime: 10 * time.Second, MaxSources: 10})
 			var got filter.Trust
 			for _, f := range test.failures {
-				_, got, _ = c.add(single("192.0.2.1"), noon.Add(time.Duration(f.second)*time.Second), noon, f.trust)
+				_, got, _ = c.add(single("192.0.2.1"), noon.Add(time.Duration(f.second)*time.Second), noon, f.trust, 0)
 			}
 			if got != test.want {
 				t.Errorf("%v, want %v", got, test.want)
@@ -208,15 +208,15 @@ func TestCounterKnowsTheWeakestOfTheFailuresThatCount(t *testing.T) {
 func TestSourceWhoseLastFailureIsOldestIsForgotten(t *testing.T) {
 	c := newCounter(Rules{MaxRetry: 3, FindTime: time.Hour, MaxSources: 2})
 	for _, i := range []int{1, 2, 1, 3} { // 3 takes the place of 2
-		c.add(numbered(i), noon, noon, filter.Verified)
+		c.add(numbered(i), noon, noon, filter.Verified, 0)
 	}
 	if sources, forgotten := c.tally(noon); sources != 2 || forgotten != 1 {
 		t.Errorf("%d sources, %d forgotten, want 2, 1", sources, forgotten)
 	}
-	if failures, _, enough := c.add(numbered(1), noon, noon, filter.Verified); failures != 3 || !enough {
+	if failures, _, enough := c.add(numbered(1), noon, noon, filter.Verified, 0); failures != 3 || !enough {
 		t.Errorf("source 1: %d, %t, want 3, true", failures, enough)
 	}
-	if failures, _, _ := c.add(numbered(2), noon, noon, filter.Verified); failures != 1 {
+	if failures, _, _ := c.add(numbered(2), noon, noon, filter.Verified, 0); failures != 1 {
 		t.Errorf("source 2: %d failures, want 1", failures)
 	}
 }
@@ -224,7 +224,7 @@ func TestSourceWhoseLastFailureIsOldestIsForgotten(t *testing.T) {
 func TestSilentSourcesAreDropped(t *testing.T) {
 	c := newCounter(Rules{MaxRetry: 3, FindTime: time.Minute, MaxSources: 100})
 	for i := range 50 {
-		c.add(numbered(i), noon, noon, filter.Verified)
+		c.add(numbered(i), noon, noon, filter.Verified, 0)
 	}
 	if sources, forgotten := c.tally(noon.Add(2 * time.Minute)); sources != 50 || forgotten != 0 {
 		t.Errorf("after 2 min: %d sources, %d forgotten, want 50, 0", sources, forgotten)
@@ -252,12 +252,12 @@ func TestForgetDropsWhatThePrefixTouches(t *testing.T) {
 		t.Run(test.prefix, func(t *testing.T) {
 			c := newCounter(Rules{MaxRetry: 9, FindTime: time.Hour, MaxSources: 10})
 			for _, key := range all {
-				c.add(netip.MustParsePrefix(key), noon, noon, filter.Verified)
+				c.add(netip.MustParsePrefix(key), noon, noon, filter.Verified, 0)
 			}
 			c.forget(netip.MustParsePrefix(test.prefix), 64)
 			var left []string
 			for _, key := range all {
-				if failures, _, _ := c.add(netip.MustParsePrefix(key), noon, noon, filter.Verified); failures == 2 {
+				if failures, _, _ := c.add(netip.MustParsePrefix(key), noon, noon, filter.Verified, 0); failures == 2 {
 					left = append(left, key)
 				}
 			}
@@ -274,7 +274,7 @@ func TestMillionSourcesTakeBoundedMemory(t *testing.T) {
 	before := heap()
 	for i := range 1_000_000 {
 		for range 1 + i%3 {
-			c.add(numbered(i), noon, noon, filter.Verified)
+			c.add(numbered(i), noon, noon, filter.Verified, 0)
 		}
 	}
 	grown := heap() - before
@@ -299,7 +299,7 @@ func TestCountingAllocatesNothingOnceGrown(t *testing.T) {
 	c := newCounter(Rules{MaxRetry: 4, FindTime: time.Hour, MaxSources: 1000})
 	i := 0
 	add := func() {
-		c.add(numbered(i*7919%5000), noon, noon, filter.Verified)
+		c.add(numbered(i*7919%5000), noon, noon, filter.Verified, 0)
 		i++
 	}
 	for range 20_000 {
@@ -313,6 +313,52 @@ func TestCountingAllocatesNothingOnceGrown(t *testing.T) {
 func BenchmarkCount(b *testing.B) {
 	c := newCounter(standard.Defaults)
 	for i := range b.N {
-		c.add(numbered(i%200_000), noon, noon, filter.Verified)
+		c.add(numbered(i%200_000), noon, noon, filter.Verified, 0)
+	}
+}
+
+func TestDifferentValuesCount(t *testing.T) {
+	type step struct {
+		second   int
+		user     string
+		failures int
+		trust    filter.Trust
+	}
+	for name, c := range map[string]struct {
+		steps   []step
+		weakest filter.Trust // 0: no ban
+	}{
+		"the same again":             {[]step{{0, "a", 1, filter.Verified}, {1, "a", 1, filter.Verified}, {2, "a", 1, filter.Verified}}, 0},
+		"three":                      {[]step{{0, "a", 1, filter.Verified}, {1, "b", 2, filter.Verified}, {2, "a", 2, filter.Verified}, {3, "c", 3, filter.Verified}}, filter.Verified},
+		"none is a value":            {[]step{{0, "", 1, filter.Verified}, {1, "", 1, filter.Verified}, {2, "b", 2, filter.Verified}, {3, "c", 3, filter.Verified}}, filter.Verified},
+		"one is seen again in time":  {[]step{{0, "a", 1, filter.Verified}, {5, "a", 1, filter.Verified}, {11, "b", 2, filter.Verified}, {12, "c", 3, filter.Verified}}, filter.Verified},
+		"one is too old":             {[]step{{0, "a", 1, filter.Verified}, {5, "b", 2, filter.Verified}, {11, "c", 2, filter.Verified}}, 0},
+		"an earlier line comes late": {[]step{{5, "a", 1, filter.Verified}, {2, "a", 1, filter.Verified}, {14, "b", 2, filter.Verified}, {15, "c", 3, filter.Verified}}, filter.Verified},
+		"the weakest stays":          {[]step{{0, "a", 1, filter.Spoofable}, {1, "a", 1, filter.Verified}, {2, "b", 2, filter.Verified}, {3, "c", 3, filter.Verified}}, filter.Spoofable},
+	} {
+		counter := newCounter(Rules{MaxRetry: 3, FindTime: 10 * time.Second, MaxSources: 2})
+		var weakest filter.Trust
+		for _, s := range c.steps {
+			at := noon.Add(time.Duration(s.second) * time.Second)
+			failures, trust, _ := counter.add(single("192.0.2.1"), at, noon, s.trust, counter.value(s.user))
+			if failures != s.failures {
+				t.Errorf("%s: second %d: %d failures, want %d", name, s.second, failures, s.failures)
+			}
+			weakest = trust
+		}
+		if weakest != c.weakest {
+			t.Errorf("%s: weakest trust is %v, want %v", name, weakest, c.weakest)
+		}
+	}
+}
+
+// Slots of values that were seen again are used again.
+func TestValuesSeenAgainTakeNoRoom(t *testing.T) {
+	c := newCounter(Rules{MaxRetry: 3, FindTime: time.Minute, MaxSources: 2})
+	for i := range 1000 {
+		c.add(single("192.0.2.1"), noon, noon, filter.Verified, c.value([]string{"a", "b"}[i%2]))
+	}
+	if c.used != 2 || len(c.times) > 3 {
+		t.Errorf("%d slots used, %d made", c.used, len(c.times))
 	}
 }

@@ -48,7 +48,13 @@ type dumpJail struct {
 	Enabled     bool       `yaml:"enabled"`
 	Filter      string     `yaml:"filter,omitempty"`
 	Failregex   []dumpRule `yaml:"failregex,omitempty"`
+	Prefregex   string     `yaml:"prefregex,omitempty"`
 	Ignoreregex []string   `yaml:"ignoreregex,omitempty"`
+	Maxlines    int        `yaml:"maxlines,omitempty"`
+	Datepattern []string   `yaml:"datepattern,omitempty"`
+	Logtimezone string     `yaml:"logtimezone,omitempty"`
+	Distinct    string     `yaml:"distinct,omitempty"`
+	Journal     []string   `yaml:"journalmatch,omitempty"`
 	Logpath     []string   `yaml:"logpath"`
 	Trust       string     `yaml:"trust"`
 	dumpRules   `yaml:",inline"`
@@ -115,10 +121,18 @@ func (r Rules) dump(ignoreIP []netip.Prefix) dumpRules {
 func (j JailConfig) dump(inherited int) dumpJail {
 	d := dumpJail{
 		Enabled:     j.Enabled,
-		Ignoreregex: j.Ignoreregex,
+		Prefregex:   j.Own.Prefregex,
+		Ignoreregex: j.Own.Ignoreregex,
+		Maxlines:    j.Own.Maxlines,
+		Datepattern: j.Own.Datepattern,
+		Distinct:    j.Distinct,
+		Journal:     j.Journal,
 		Logpath:     j.Logpath,
 		Trust:       "refuse",
 		dumpRules:   j.Rules.dump(j.IgnoreIP[inherited:]),
+	}
+	if j.Zone != nil {
+		d.Logtimezone = j.Zone.String()
 	}
 	if j.AcceptUntrusted {
 		d.Trust = "accept"

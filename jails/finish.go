@@ -123,7 +123,14 @@ func (f *finisher) jailConfig(name string, raw yamldoc.Value[rawJail], c *Config
 		IgnoreIP:        slices.Concat(c.IgnoreIP, f.prefixes("ignoreip", r.IgnoreIP)),
 		Logpath:         f.logpath(r.Logpath),
 		AcceptUntrusted: bool(or(r.Trust, false)),
-		Ignoreregex:     texts(r.Ignoreregex),
+		Zone:            or(r.Logtimezone, zone{}).Location,
+		Journal:         texts(r.Journal),
+		Own: OwnFilter{
+			Ignoreregex: texts(r.Ignoreregex),
+			Prefregex:   r.Prefregex.V,
+			Maxlines:    r.Maxlines.V,
+			Datepattern: texts(r.Datepattern),
+		},
 	}
 	j.SpoofedMax = j.MaxBanTime
 	if !r.MaxBanTime.Set && (j.SpoofedMax == 0 || j.SpoofedMax > spoofedMax) {
@@ -133,9 +140,24 @@ func (f *finisher) jailConfig(name string, raw yamldoc.Value[rawJail], c *Config
 		f.fail(raw.Error("logpath", "is missing", ""))
 	}
 	if spec := f.filter(&j, raw); spec != nil && j.Filter != nil {
+		j.Distinct = f.distinct(&j, r.Distinct)
 		j.identity = identify(&j, spec, c.IPv6Prefix)
 	}
 	return j
+}
+
+// distinct is the group whose different values count.
+func (f *finisher) distinct(j *JailConfig, v yamldoc.Value[string]) string {
+	groups := j.Filter.Groups()
+	if v.Set && !slices.Contains(groups, v.V) {
+		hint := "its rules capture nothing; write <F-USER>...</F-USER> around what is to be counted"
+		if len(groups) > 0 {
+			hint = "its rules capture " + strings.Join(groups, ", ")
+		}
+		f.fail(v.Error("distinct", fmt.Sprintf("no rule of filter %q captures %.60q", j.Filter.String(), v.V), hint))
+		return ""
+	}
+	return v.V
 }
 
 // rules are those of raw with fallback where it says nothing; prefix comes before keys.
@@ -315,14 +337,24 @@ func (f *finisher) namedFilter(j *JailConfig, r rawJail) *filter.Spec {
 		return nil
 	}
 	j.Filter, j.FilterPath = file.filter, file.path
-	if len(r.Ignoreregex.V) == 0 {
+	spec := *file.spec
+	if !r.change(&spec) {
 		return file.spec
 	}
-	spec := *file.spec
-	// The jail's own come first: the numbers in errors are theirs.
-	spec.Ignoreregex = slices.Concat(r.Ignoreregex.V, spec.Ignoreregex)
 	j.Filter = f.compile(file.filter.Name, &spec, file.filter.Mode)
 	return &spec
+}
+
+// change puts what the jail says of its filter into spec, and reports whether that is anything.
+func (r rawJail) change(spec *filter.Spec) bool {
+	// The jail's own come first: the numbers in errors are theirs.
+	spec.Ignoreregex = slices.Concat(r.Ignoreregex.V, spec.Ignoreregex)
+	replace(&spec.Prefregex, r.Prefregex)
+	replace(&spec.Maxlines, r.Maxlines)
+	if r.Datepattern.Line > 0 {
+		spec.Datepattern = r.Datepattern.V
+	}
+	return len(r.Ignoreregex.V) > 0 || r.Prefregex.Set || r.Maxlines.Set || len(r.Datepattern.V) > 0
 }
 
 // failAt reports what is wrong with the filter's name.
@@ -340,7 +372,8 @@ func (f *finisher) ownFilter(j *JailConfig, r rawJail) *filter.Spec {
 		f.fail(r.Failregex.Error("failregex", "has no rule", ""))
 		return nil
 	}
-	spec := &filter.Spec{Failregex: slices.Clone(r.Failregex.V), Ignoreregex: r.Ignoreregex.V}
+	spec := &filter.Spec{Failregex: slices.Clone(r.Failregex.V)}
+	r.change(spec)
 	for i := range spec.Failregex {
 		if rule := &spec.Failregex[i]; !rule.Set && !rule.V.Regex.Set {
 			rule.V.Regex.V = "<HOST>" // an error already; the others are looked at all the same
@@ -368,8 +401,13 @@ func identify(j *JailConfig, spec *filter.Spec, ipv6Prefix int) string {
 	for i, regex := range spec.Ignoreregex {
 		ignores[i] = regex.V
 	}
-	return fmt.Sprintf("%q %t %q %d %d %d %d %t %q %q %d", j.Name, j.Enabled, j.Logpath, j.FindTime, j.MaxRetry, j.MaxSources,
-		ipv6Prefix, j.AcceptUntrusted, j.Filter.Rules(), ignores, spec.Longest.V)
+	var dates []string
+	for _, pattern := range spec.Datepattern {
+		dates = append(dates, pattern.V)
+	}
+	return fmt.Sprintf("%q %t %q %d %d %d %d %t %q %q %d %q %q %d %q %q %v", j.Name, j.Enabled, j.Logpath, j.FindTime, j.MaxRetry, j.MaxSources,
+		ipv6Prefix, j.AcceptUntrusted, j.Filter.Rules(), ignores, spec.Longest.V,
+		spec.Dialect.V, spec.Prefregex.V, spec.Maxlines.V, dates, j.Distinct, j.Zone)
 }
 
 func texts(v words) []string {

@@ -90,7 +90,7 @@ func (j *Jails) open(path string) source.Handler {
 	var readers []reader
 	for _, jail := range *j.current.Load() {
 		if jail.config.Enabled && jail.follows(patterns) {
-			readers = append(readers, reader{j, jail, jail.config.Filter.NewReader(time.Local)})
+			readers = append(readers, reader{j, jail, jail.config.Filter.NewReader(jail.zone())})
 		}
 	}
 	return func(line []byte, live bool) {
@@ -119,9 +119,10 @@ type jail struct {
 
 // A state is what a jail has seen; the files that it follows share it.
 type state struct {
-	counter                                                          *counter
-	lines, matched, ignored, allowed, untrusted, names, stale, found atomic.Uint64
-	lastMatch                                                        atomic.Int64 // ns since 1970; 0: none
+	counter                                                                    *counter
+	lines, matched, ignored, allowed, untrusted, names, stale, timedOut, found atomic.Uint64
+	lastMatch                                                                  atomic.Int64 // ns since 1970; 0: none
+	slow                                                                       sync.Map     // regexes that have taken too long, once logged; by index
 }
 
 func newJail(config JailConfig, ipv6Prefix int) *jail {
@@ -135,6 +136,14 @@ func newJail(config JailConfig, ipv6Prefix int) *jail {
 		made.ignore.Add(prefix, "ignoreip")
 	}
 	return made
+}
+
+// zone is that of dates without one.
+func (j *jail) zone() *time.Location {
+	if j.config.Zone == nil {
+		return time.Local
+	}
+	return j.config.Zone
 }
 
 // follows reports whether a log that patterns reach concerns j.
@@ -153,6 +162,9 @@ func (r *reader) read(line []byte, live bool, now time.Time) {
 	j := r.jail
 	j.lines.Add(1)
 	result := r.filter.Read(line, now)
+	if result.TimedOut > 0 {
+		r.timedOut()
+	}
 	switch result.Outcome {
 	case filter.Ignored:
 		j.ignored.Add(1)
@@ -160,6 +172,21 @@ func (r *reader) read(line []byte, live bool, now time.Time) {
 		j.matched.Add(1)
 		j.lastMatch.Store(now.UnixNano())
 		r.matched(result, live, now)
+	}
+}
+
+// timedOut counts a line on which regexes took too long, and tells of each of these once.
+func (r *reader) timedOut() {
+	r.jail.state.timedOut.Add(1)
+	for _, regex := range r.filter.TimedOut() {
+		if _, known := r.jail.slow.LoadOrStore(regex, true); known {
+			continue
+		}
+		name := "prefregex or ignoreregex"
+		if regex < len(r.jail.rules) {
+			name = r.jail.rules[regex].Name
+		}
+		r.all.log.Warn("a regex takes too long: lines that it might match are not counted", "jail", r.jail.config.Name, "rule", name)
 	}
 }
 
@@ -202,7 +229,7 @@ func failedAt(at time.Time, live bool, now time.Time, findTime time.Duration) (t
 func (r *reader) count(addr netip.Addr, rule filter.Rule, at, now time.Time) {
 	j := r.jail
 	prefix := j.prefix(addr)
-	failures, trust, enough := j.counter.add(prefix, at, now, rule.Trust)
+	failures, trust, enough := j.counter.add(prefix, at, now, rule.Trust, r.value())
 	if !enough {
 		return
 	}
@@ -214,6 +241,14 @@ func (r *reader) count(addr netip.Addr, rule filter.Rule, at, now time.Time) {
 		Rule:     rule.Name,
 		Trust:    trust,
 	})
+}
+
+// value stands for what the failure is counted by; 0: each counts.
+func (r *reader) value() uint64 {
+	if r.jail.config.Distinct == "" {
+		return 0
+	}
+	return r.jail.counter.value(r.filter.Group(r.jail.config.Distinct))
 }
 
 // prefix is what is counted and banned for addr: not its neighbours, where one of them may

@@ -60,6 +60,12 @@ type rawJail struct {
 	Trust       yamldoc.Value[trust]                            `yaml:"trust"`
 	Failregex   yamldoc.Value[[]yamldoc.Value[filter.RuleSpec]] `yaml:"failregex"`
 	Ignoreregex words                                           `yaml:"ignoreregex"`
+	Prefregex   yamldoc.Value[string]                           `yaml:"prefregex"`
+	Maxlines    yamldoc.Value[int]                              `yaml:"maxlines"`
+	Datepattern words                                           `yaml:"datepattern"`
+	Logtimezone yamldoc.Value[zone]                             `yaml:"logtimezone"`
+	Distinct    yamldoc.Value[string]                           `yaml:"distinct"`
+	Journal     words                                           `yaml:"journalmatch"`
 }
 
 // over is r with what next says in its place.
@@ -78,6 +84,12 @@ func (r rawJail) over(next rawJail) rawJail {
 	replace(&r.Trust, next.Trust)
 	replace(&r.Failregex, next.Failregex)
 	replace(&r.Ignoreregex, next.Ignoreregex)
+	replace(&r.Prefregex, next.Prefregex)
+	replace(&r.Maxlines, next.Maxlines)
+	replace(&r.Datepattern, next.Datepattern)
+	replace(&r.Logtimezone, next.Logtimezone)
+	replace(&r.Distinct, next.Distinct)
+	replace(&r.Journal, next.Journal)
 	return r
 }
 
@@ -110,11 +122,6 @@ var fail2banKeys = map[string]struct{ msg, hint string }{
 	"dbpurgeage":    {"", "see state"},
 	"pidfile":       {"", "leave it out: the socket says who runs"},
 	"maxmatches":    {"", "see maxsources"},
-	"prefregex":     {"", "put it in front of each failregex"},
-	"datepattern":   {later, "syslog and ISO 8601 dates are recognised without it"},
-	"maxlines":      {later, "a rule sees one line"},
-	"journalmatch":  {later, "give a logpath"},
-	"logtimezone":   {later, "dates without zone are local time"},
 	"allowipv6":     {"", "leave it out: IPv6 is always read; see ipv6_prefix"},
 }
 

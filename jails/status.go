@@ -21,6 +21,7 @@ type JailStatus struct {
 	Stale     uint64              // matches that were too old to count when they were read
 	Sources   int                 // that have failures counted now
 	Forgotten uint64              // sources whose failures had to be forgotten for want of room
+	TimedOut  uint64              // lines on which a regex took too long
 	Found     uint64              // bans
 	LastMatch time.Time           // when the line was read; zero: none
 }
@@ -48,6 +49,7 @@ func (j *jail) status(files []source.FileStatus, now time.Time) JailStatus {
 		Untrusted: j.untrusted.Load(),
 		Names:     j.names.Load(),
 		Stale:     j.stale.Load(),
+		TimedOut:  j.timedOut.Load(),
 		Found:     j.found.Load(),
 	}
 	s.Sources, s.Forgotten = j.counter.tally(now)

@@ -115,6 +115,7 @@ func printJail(w io.Writer, j control.Jail, now time.Time) {
 		{"untrusted addresses", number(j.Untrusted)},
 		{"names, not addresses", number(j.Names)},
 		{"too old when read", number(j.Stale)},
+		{"a regex took too long", number(j.TimedOut)},
 		{"sources counted now", number(j.Sources)},
 		{"sources forgotten", number(j.Forgotten)},
 		{"last match", ago(j.LastMatch, now)},

@@ -91,6 +91,7 @@ type Jail struct {
 	Untrusted uint64    `json:"untrusted"` // matches whose address the attacker may have written
 	Names     uint64    `json:"names"`     // matches that gave a name instead of an address
 	Stale     uint64    `json:"stale"`     // matches that were too old to count when they were read
+	TimedOut  uint64    `json:"timed_out"` // lines on which a regex took too long, so that nobody knows whether it matches
 	Sources   int       `json:"sources"`   // that have failures counted now
 	Forgotten uint64    `json:"forgotten"` // sources whose failures had to be forgotten for want of room
 	LastMatch time.Time `json:"last_match"`

@@ -132,7 +132,7 @@ func jailStatus(j jails.JailStatus, live int, banned uint64) control.Jail {
 	status := control.Jail{
 		Name: j.Name, Enabled: j.Enabled, Filter: j.Filter, Bans: live, Banned: banned,
 		Lines: j.Lines, Matched: j.Matched, Ignored: j.Ignored, Allowed: j.Allowed, Untrusted: j.Untrusted,
-		Names: j.Names, Stale: j.Stale, Sources: j.Sources, Forgotten: j.Forgotten, LastMatch: j.LastMatch, Logs: []control.Log{},
+		Names: j.Names, Stale: j.Stale, TimedOut: j.TimedOut, Sources: j.Sources, Forgotten: j.Forgotten, LastMatch: j.LastMatch, Logs: []control.Log{},
 	}
 	for _, f := range j.Files {
 		status.Logs = append(status.Logs, logStatus(f))

@@ -11,6 +11,7 @@ package filter
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -163,6 +164,25 @@ func (f *Filter) Rules() []Rule {
 		rules[i] = rule.Rule
 	}
 	return rules
+}
+
+// Groups lists the names of what f's rules capture besides whom they find, sorted.
+func (f *Filter) Groups() []string {
+	names := make(map[string]bool)
+	note := func(r *rule) {
+		for _, name := range r.groups {
+			if name != "" && name != hostGroup && name != contentGroup {
+				names[name] = true
+			}
+		}
+	}
+	if f.pre != nil {
+		note(f.pre)
+	}
+	for i := range f.rules {
+		note(&f.rules[i])
+	}
+	return slices.Sorted(maps.Keys(names))
 }
 
 // NewReader reads the lines of one file, whose dates are in loc where they name no zone.
