@@ -1,7 +1,5 @@
 package filter
 
-import "strings"
-
 // A node is a part of a regex. Python's dialect is read into nodes by a parser, and a
 // writer writes them for one of the engines.
 type node struct {
@@ -74,6 +72,8 @@ func (p *pattern) need(n *node) {
 	case opCapture:
 		// A $ matches in front of the last line break, which the automaton takes with it.
 		p.backtracks = p.backtracks || n.endsLine()
+	case opConcat:
+		p.backtracks = p.backtracks || n.goesOn()
 	}
 	for _, sub := range n.subs {
 		p.need(sub)
@@ -93,7 +93,28 @@ func (n *node) endsLine() bool {
 	return false
 }
 
-// numbered reports whether name is that of one of several groups.
+// goesOn reports whether behind a $ in the row n there is more that could match a line break.
+func (n *node) goesOn() bool {
+	ends := false
+	for _, sub := range n.subs {
+		if ends && !sub.widthless() {
+			return true
+		}
+		ends = ends || sub.endsLine()
+	}
+	return false
+}
+
+// widthless reports whether n is a place and not a text.
+func (n *node) widthless() bool {
+	switch n.op {
+	case opEmpty, opLineStart, opLineEnd, opTextStart, opTextEnd, opBoundary, opNoBoundary:
+		return true
+	}
+	return false
+}
+
+// index is the first group called name; -1: there is none.
 func (p *pattern) index(name string) int {
 	for i, group := range p.groups {
 		if group == name && i > 0 {
@@ -101,15 +122,4 @@ func (p *pattern) index(name string) int {
 		}
 	}
 	return -1
-}
-
-// known lists the names of p's groups, for errors.
-func (p *pattern) known() string {
-	var names []string
-	for _, name := range p.groups {
-		if name != "" {
-			names = append(names, name)
-		}
-	}
-	return strings.Join(names, " ")
 }
