@@ -169,18 +169,12 @@ func (f *Filter) Rules() []Rule {
 // Groups lists the names of what f's rules capture besides whom they find, sorted.
 func (f *Filter) Groups() []string {
 	names := make(map[string]bool)
-	note := func(r *rule) {
+	for _, r := range slices.Concat(f.pre, f.rules) {
 		for _, name := range r.groups {
 			if name != "" && name != hostGroup && name != contentGroup {
 				names[name] = true
 			}
 		}
-	}
-	if f.pre != nil {
-		note(f.pre)
-	}
-	for i := range f.rules {
-		note(&f.rules[i])
 	}
 	return slices.Sorted(maps.Keys(names))
 }
