@@ -16,7 +16,7 @@ func before(d time.Duration) time.Time { return noon.Add(-d) }
 
 var sshdJail = control.Jail{
 	Name: "sshd", Enabled: true, Filter: "sshd", Bans: 2, Banned: 12, Lines: 123456, Matched: 4321, Ignored: 1, Allowed: 2, Untrusted: 3,
-	Names: 4, Stale: 5, Sources: 6, Forgotten: 7, LastMatch: before(time.Second), Logs: []control.Log{
+	Names: 4, Stale: 5, TimedOut: 8, Sources: 6, Forgotten: 7, LastMatch: before(time.Second), Logs: []control.Log{
 		{Path: "/var/log/auth.log", Lag: 1500, Lines: 123456, TooLong: 1, Skipped: 4000, Torn: 2, Waking: "inotify", Last: before(time.Second)},
 		{Path: "/var/log/a\x1b[2J", Lag: 1000, Waking: "polling: no watches left"},
 	},
@@ -75,6 +75,7 @@ from allowed addresses  2
 untrusted addresses     3
 names, not addresses    4
 too old when read       5
+a regex took too long   8
 sources counted now     6
 sources forgotten       7
 last match              1s ago
