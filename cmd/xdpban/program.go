@@ -34,7 +34,7 @@ type program struct {
 var verbs = []func(*program) *cobra.Command{
 	runVerb, checkVerb, regexVerb,
 	statusVerb, bansVerb, banVerb, unbanVerb, verifyVerb, reloadVerb, doctorVerb, detachVerb,
-	demoVerb, versionVerb, completionVerb,
+	importVerb, demoVerb, versionVerb, completionVerb,
 }
 
 const about = `xdpban reads logs, recognises attackers and drops their packets in the kernel.

@@ -70,8 +70,12 @@ func unpack(t *testing.T, archive *txtar.Archive) (dir, want string) {
 // readBad reads what the comment of an archive says.
 func readBad(c *Config, comment string) error {
 	if comment == "jails" || isFile(filepath.Join(c.dir, "jail.conf")) {
-		_, err := c.Jails()
-		return err
+		jails, err := c.Jails()
+		errs := errorsOf(err)
+		for _, jail := range jails {
+			errs = append(errs, errorsOf(jail.Err)...)
+		}
+		return errs.Err()
 	}
 	spec, ok := strings.CutPrefix(comment, "spec = ")
 	if !ok {

@@ -20,8 +20,9 @@ import (
 
 // A Config is a directory like /etc/fail2ban.
 type Config struct {
-	dir    string
-	reader reader
+	dir         string
+	reader      reader
+	followFiles bool // jails that read the journal are to read files
 }
 
 // filters is the directory of filters in a Config's.

@@ -53,9 +53,10 @@ func (d *definition) logtype(journal bool) {
 // readOptions reads the filter's options, but not those of jail. With all, whatever else stands
 // in the definition is read too.
 func (d *definition) readOptions(jail *options, all bool) error {
-	d.vars, d.own = jail.merged(d.asked), new(options)
+	given := jail.merged(d.asked)
+	d.vars, d.own = given.lowered(), new(options)
 	for _, name := range filterOptions {
-		if d.vars.has(name) {
+		if given.has(name) {
 			continue
 		}
 		value, err := d.get("Definition", name, d.vars)
@@ -182,48 +183,69 @@ func (d *definition) unknownChoice() error {
 	return nil
 }
 
-// choices are the values of an option for which the tags that it chooses have a value.
-func (d *definition) choices(option string) []string {
-	chooser := regexp.MustCompile(`<([^ <>]*)<` + regexp.QuoteMeta(option) + `>([^ <>]*)>`)
-	all := d.defaults.merged(d.section("Definition")).merged(d.section("Init"))
-	var choices []string
-	suffixes := make(map[string]bool)
-	for _, name := range all.names {
-		for _, m := range chooser.FindAllStringSubmatch(all.values[name].s, -1) {
-			suffixes[m[2]] = true
-			choices = append(choices, d.between(all, m[1], m[2])...)
-		}
+// A chooser is <begin<option>end>: the value of the option chooses among others, whose names are
+// begin, a value, end.
+type chooser struct{ begin, option, end string }
+
+var choosing = regexp.MustCompile(`<([^ <>]*)<([^ <>]+)>([^ <>]*)>`)
+
+// middle is what stands in name between what c begins and ends with.
+func (c chooser) middle(name string) (string, bool) {
+	if len(name) <= len(c.begin)+len(c.end) || !strings.HasPrefix(name, c.begin) || !strings.HasSuffix(name, c.end) {
+		return "", false
 	}
-	slices.Sort(choices)
-	choices = slices.Compact(choices)
-	return slices.DeleteFunc(choices, func(choice string) bool {
-		for suffix := range suffixes {
-			stem := strings.TrimSuffix(choice, suffix)
-			if suffix != "" && stem != choice && slices.Contains(choices, stem) {
-				return true // mdre-ddos-other is the other of ddos, not a mode ddos-other
-			}
-		}
-		return false
-	})
+	return name[len(c.begin) : len(name)-len(c.end)], true
 }
 
-// between lists what stands between a beginning and an end in the names of options, and in
-// the names of sections where the tag is <section/option>.
-func (d *definition) between(all *options, begin, end string) []string {
-	names := slices.Clone(all.names)
-	if _, option, ok := strings.Cut(end, "/"); ok {
-		for _, section := range d.order {
-			if d.sections[section].has(option) || d.defaults.has(option) {
-				names = append(names, section+"/"+option)
+// choosers are all in the values of d.
+func (d *definition) choosers() []chooser {
+	var all []chooser
+	for _, layer := range []*options{d.defaults, d.section("Definition"), d.section("Init")} {
+		for _, name := range layer.names {
+			for _, m := range choosing.FindAllStringSubmatch(layer.values[name].s, -1) {
+				all = append(all, chooser{m[1], m[2], m[3]})
 			}
 		}
 	}
+	return all
+}
+
+// choices are the values of an option for which what it chooses is there. A name belongs to
+// the choosers that say most of it: mdre-ddos-other is what <mdre-<mode>-other> chooses in the
+// mode ddos, not what <mdre-<mode>> does in a mode ddos-other.
+func (d *definition) choices(option string) []string {
+	choosers := d.choosers()
 	var found []string
-	for _, name := range names {
-		middle, ok := strings.CutPrefix(name, begin)
-		if middle, more := strings.CutSuffix(middle, end); ok && more && middle != "" {
-			found = append(found, middle)
+	for _, name := range d.choosable() {
+		most := -1
+		var middles []string
+		for _, c := range choosers {
+			middle, ok := c.middle(name)
+			said := len(c.begin) + len(c.end)
+			if !ok || said < most {
+				continue
+			}
+			if said > most {
+				most, middles = said, nil
+			}
+			if c.option == option {
+				middles = append(middles, middle)
+			}
+		}
+		found = append(found, middles...)
+	}
+	slices.Sort(found)
+	return slices.Compact(found)
+}
+
+// choosable are the names of all options that a tag can name, of other sections as
+// section/option.
+func (d *definition) choosable() []string {
+	names := d.defaults.merged(d.section("Definition")).merged(d.section("Init")).names
+	for _, section := range d.order {
+		for _, option := range d.defaults.merged(d.sections[section]).names {
+			names = append(names, section+"/"+option)
 		}
 	}
-	return found
+	return names
 }

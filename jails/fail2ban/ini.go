@@ -19,6 +19,7 @@ type ini struct {
 	sections []*section
 	comments map[int]string // that are whole lines, by line
 	behind   map[int]string // that stand behind something, by line
+	empty    map[int]bool
 	lines    int
 }
 
@@ -48,7 +49,7 @@ func (f *ini) mistake(line int, msg, hint string) *yamldoc.Error {
 // parse reads data, whose name goes into errors. The error is a yamldoc.Errors with all
 // that is wrong.
 func parse(name string, data []byte) (*ini, error) {
-	p := parser{ini: &ini{name: name, comments: make(map[int]string), behind: make(map[int]string)}}
+	p := parser{ini: &ini{name: name, comments: make(map[int]string), behind: make(map[int]string), empty: make(map[int]bool)}}
 	p.defaults = &section{name: defaultSection, at: Place{File: name}}
 	if len(data) > maxFile {
 		return nil, yamldoc.Errors{p.mistake(0, fmt.Sprintf("is longer than %d KiB", maxFile>>10), "")}
@@ -100,6 +101,7 @@ func (p *parser) line(line string) {
 	switch {
 	case content == "" && commented:
 	case content == "":
+		p.empty[p.lines] = true
 		p.goOn("")
 	case p.option != "" && utf8.RuneCountInString(line[:indent]) > p.indent:
 		p.goOn(content)

@@ -17,6 +17,7 @@ type Jail struct {
 	Backend string // as written: auto, systemd ...
 	Spec    Line   // of the filter, as sshd[mode=normal]; empty: none
 	Filter  *Filter
+	Err     error // a yamldoc.Errors: what is wrong with it; Filter is nil then
 
 	options *options // of jailOptions, those that have a value
 	own     *options // what the jail's section says itself
@@ -34,9 +35,24 @@ var jailOptions = slices.Concat([]string{
 const versionRead = "1.0.2"
 
 // Jails reads jail.conf, jail.d/*.conf, jail.local and jail.d/*.local, and the filter of
-// every jail, enabled or not. The order is that of the files. The error is a
-// yamldoc.Errors; the jails that have none come along with it.
+// every jail, enabled or not. The order is that of the files. A jail in error is among them; the
+// error of Jails, a yamldoc.Errors, is one of the files.
 func (c *Config) Jails() ([]*Jail, error) {
+	read, err := c.jailFiles()
+	if err != nil {
+		return nil, err
+	}
+	var jails []*Jail
+	for _, name := range slices.Clone(read.order) {
+		if name != "INCLUDES" {
+			jails = append(jails, c.jail(read, name))
+		}
+	}
+	return jails, nil
+}
+
+// jailFiles reads the files of jails.
+func (c *Config) jailFiles() (*config, error) {
 	files := filesOf(filepath.Join(c.dir, "jail"))
 	if len(files) == 0 {
 		return nil, yamldoc.Errors{{File: filepath.Join(c.dir, "jail.conf"), Msg: "is missing", Hint: "name the directory of fail2ban, as /etc/fail2ban"}}
@@ -48,64 +64,64 @@ func (c *Config) Jails() ([]*Jail, error) {
 	read.defaults = read.defaults.clone()
 	read.defaults.set("fail2ban_version", said(versionRead))
 	read.defaults.set("fail2ban_confpath", said(c.dir))
-	var jails []*Jail
+	return read, nil
+}
+
+// errorsOf is err as the Errors that it is, or as one.
+func errorsOf(err error) yamldoc.Errors {
 	var errs yamldoc.Errors
-	for _, name := range slices.Clone(read.order) {
-		if name == "INCLUDES" {
-			continue
-		}
-		jail, err := c.jail(read, name)
-		if err != nil {
-			errs = append(errs, inJail(name, err)...)
-			continue
-		}
-		jails = append(jails, jail)
+	if err != nil && !errors.As(err, &errs) {
+		errs = yamldoc.Errors{{Msg: err.Error()}}
 	}
-	return jails, errs.Err()
+	return errs
 }
 
 // inJail is err as errors of a jail.
 func inJail(name string, err error) yamldoc.Errors {
-	var errs yamldoc.Errors
-	if !errors.As(err, &errs) {
-		errs = yamldoc.Errors{{Msg: err.Error()}}
-	}
+	errs := errorsOf(err)
 	for _, e := range errs {
 		e.Jail, e.Key = name, strings.TrimPrefix(e.Key, key(name, ""))
 	}
 	return errs
 }
 
-func (c *Config) jail(read *config, name string) (*Jail, error) {
+func (c *Config) jail(read *config, name string) *Jail {
 	j := &Jail{Name: name, At: read.at(name), config: read, own: read.sections[name].clone()}
-	first, err := j.read("enabled", "backend", "filter")
-	if err != nil {
-		return nil, err
+	if err := c.fillIn(j); err != nil {
+		j.Filter, j.Err = nil, inJail(name, err)
 	}
-	j.options = first
-	j.Enabled, j.Backend, j.Spec = truth(one(first, "enabled").Text), one(first, "backend").Text, one(first, "filter")
+	return j
+}
+
+// fillIn reads the options of j and its filter.
+func (c *Config) fillIn(j *Jail) (err error) {
+	j.options, err = j.read("enabled", "backend", "filter")
+	j.Enabled, j.Backend, j.Spec = truth(one(j.options, "enabled").Text), one(j.options, "backend").Text, one(j.options, "filter")
+	if err != nil {
+		return err
+	}
 	var d *definition
 	if j.Spec.Text != "" {
 		if d, err = c.of(j); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	if j.options, err = j.read(jailOptions...); err != nil {
-		return nil, err
+		return err
 	}
 	if d == nil {
-		j.Filter, err = finish(name, j.options)
-		return j, err
+		j.Filter, err = finish(j.Name, j.options)
+		return err
 	}
 	if err := d.readOptions(j.options, false); err != nil {
-		return nil, err
+		return err
 	}
 	values, err := d.combined()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	j.Filter, err = finish(d.name, j.over(values))
-	return j, err
+	return err
 }
 
 // of reads the filter of j, and makes what it says known to j, as known/name.
@@ -117,7 +133,7 @@ func (c *Config) of(j *Jail) (*definition, error) {
 	if err != nil {
 		return nil, placed(err, j.Spec.Place)
 	}
-	d.logtype(strings.HasPrefix(j.Backend, "systemd"))
+	d.logtype(j.journal() && !c.followFiles)
 	if err := d.readOptions(j.options, true); err != nil {
 		return nil, err
 	}
@@ -134,17 +150,21 @@ func (c *Config) of(j *Jail) (*definition, error) {
 	return d, nil
 }
 
+// journal reports whether j reads the journal.
+func (j *Jail) journal() bool { return strings.HasPrefix(j.Backend, "systemd") }
+
 // placed gives errors that stand in no file the place at.
 func placed(err error, at Place) error {
-	var errs yamldoc.Errors
-	if errors.As(err, &errs) {
-		for _, e := range errs {
-			if e.Line == 0 {
-				e.File, e.Line = at.File, at.Line
-			}
+	if err == nil {
+		return nil
+	}
+	errs := errorsOf(err)
+	for _, e := range errs {
+		if e.Line == 0 {
+			e.File, e.Line = at.File, at.Line
 		}
 	}
-	return err
+	return errs
 }
 
 // read reads options of j; fail2ban has values of its own for three.

@@ -7,7 +7,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"reflect"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -104,6 +103,9 @@ func expandAll(t *testing.T, c *Config) (asked []byte, all []expansion) {
 		t.Fatal(err)
 	}
 	for _, jail := range jails {
+		if jail.Err != nil {
+			t.Fatal(jail.Err)
+		}
 		e := expansion{jail.Name, tell(jail.Filter), make(map[string]string)}
 		for _, name := range []string{"findtime", "bantime", "maxretry", "ignoreip", "logpath", "backend"} {
 			if value, ok := jail.options.get(name); ok {
@@ -114,9 +116,6 @@ func expandAll(t *testing.T, c *Config) (asked []byte, all []expansion) {
 	}
 	return asked, all
 }
-
-// chosen are options that choose among others by their value: <mdre-<mode>>.
-var chosen = regexp.MustCompile(`<[^ <>]*<([^ <>]+)>[^ <>]*>`)
 
 // allSpecs lists the filters of c, alone and with each choice that they have.
 func allSpecs(t *testing.T, c *Config) []string {
@@ -137,12 +136,8 @@ func allSpecs(t *testing.T, c *Config) []string {
 		}
 		specs = append(specs, name)
 		var names []string
-		for _, layer := range []*options{d.defaults, d.section("Definition"), d.section("Init")} {
-			for _, value := range layer.values {
-				for _, m := range chosen.FindAllStringSubmatch(value.s, -1) {
-					names = append(names, m[1])
-				}
-			}
+		for _, c := range d.choosers() {
+			names = append(names, c.option)
 		}
 		slices.Sort(names)
 		for _, option := range slices.Compact(names) {

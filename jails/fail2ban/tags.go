@@ -82,7 +82,7 @@ func (t *tagger) fillOne(name string, value text) (text, error) {
 		}
 		value = value.replaceAll(value.s[start:end], with)
 		counts[found]++
-		from = start
+		from = min(start, len(value.s)) // it may have stood further up too
 	}
 	return text{}, t.mistake(name, value, "grows too long")
 }

@@ -123,5 +123,14 @@ func (o *options) merged(other *options) *options {
 	return all
 }
 
+// lowered is o with names in lower case, as %(name)s looks for them.
+func (o *options) lowered() *options {
+	all := new(options)
+	for _, name := range o.names {
+		all.set(strings.ToLower(name), o.values[name])
+	}
+	return all
+}
+
 // clone is a copy of o.
 func (o *options) clone() *options { return new(options).merged(o) }

@@ -1,0 +1,77 @@
+package fail2ban
+
+import (
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// Units of fail2ban's times in seconds; its year has 365.25 days, and a month is a twelfth.
+const (
+	minute = 60
+	hour   = 60 * minute
+	day    = 24 * hour
+	year   = 365.25 * day
+)
+
+var timeUnits = []struct {
+	names  *regexp.Regexp
+	factor float64
+}{
+	{regexp.MustCompile(`^$|^s(s|ec|econds?)?$`), 1},
+	{regexp.MustCompile(`^m(m|in|inutes?)?$`), minute},
+	{regexp.MustCompile(`^h(h|ou|ours?)?$`), hour},
+	{regexp.MustCompile(`^d(d|a|ays?)?$`), day},
+	{regexp.MustCompile(`^w(w|ee|eeks?)?$`), 7 * day},
+	{regexp.MustCompile(`^mo(n|nths?)?$`), year / 12},
+	{regexp.MustCompile(`^y(y|ea|ears?)?$`), year},
+}
+
+// timePart is an operator, a number and its unit.
+var timePart = regexp.MustCompile(`^\s*([-+*/]?)\s*(\d{1,12}(?:\.\d{1,9})?)\s*([a-z]*)\s*`)
+
+// seconds is a time as fail2ban takes it: 600, 1d12h, 1h 30m, 60*60, 1year-6mo, -1.
+func seconds(text string) (float64, error) {
+	rest := strings.ToLower(trim(text))
+	if rest == "" {
+		return 0, fmt.Errorf("want a time, got %q", text)
+	}
+	var sum, product float64
+	for rest != "" {
+		m := timePart.FindStringSubmatch(rest)
+		if m == nil {
+			return 0, fmt.Errorf("want a time, got %.60q", text)
+		}
+		value, err := strconv.ParseFloat(m[2], 64)
+		if err != nil {
+			return 0, fmt.Errorf("want a time, got %.60q", text)
+		}
+		factor, ok := unit(m[3])
+		if !ok {
+			return 0, fmt.Errorf("no unit of time is called %.60q", m[3])
+		}
+		value *= factor
+		switch m[1] {
+		case "*":
+			product *= value
+		case "/":
+			product /= value
+		case "-":
+			sum, product = sum+product, -value
+		default:
+			sum, product = sum+product, value
+		}
+		rest = rest[len(m[0]):]
+	}
+	return sum + product, nil
+}
+
+func unit(name string) (factor float64, ok bool) {
+	for _, u := range timeUnits {
+		if u.names.MatchString(name) {
+			return u.factor, true
+		}
+	}
+	return 0, false
+}

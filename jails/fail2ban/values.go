@@ -1,0 +1,151 @@
+package fail2ban
+
+import (
+	"fmt"
+	"math"
+	"net"
+	"net/netip"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"xdpban/internal/yamldoc"
+	"xdpban/jails"
+)
+
+// ruleNames are the options that jails and [DEFAULT] have in common with ours, as we call
+// them and in the order in which they are written.
+var ruleNames = []string{"bantime", "findtime", "maxretry", "ignoreip"}
+
+// What our keys may be.
+const (
+	longest    = "10y"
+	mostRetry  = 1000
+	leastBan   = time.Second
+	recognised = "They are changed to what a key may be."
+)
+
+// rule writes one of ruleNames.
+func (i *importer) rule(out *page, indent int, section, name string, value text) error {
+	switch name {
+	case "ignoreip":
+		i.ignoreIP(out, indent, section, value)
+		return nil
+	case "maxretry":
+		n, err := strconv.Atoi(trim(value.s))
+		if err != nil {
+			return wrongValue(section, name, value, fmt.Sprintf("want a number, got %.60q", value.s))
+		}
+		if within := min(max(n, 1), mostRetry); within != n {
+			i.notes.note("values that cannot be", recognised, i.notes.place(section, name, value)+" is "+strconv.Itoa(within))
+			n = within
+		}
+		out.line(indent, fmt.Sprintf("maxretry: %d", n))
+		return nil
+	}
+	written, err := i.time(section, name, value)
+	if err != nil {
+		return wrongValue(section, name, value, err.Error())
+	}
+	out.line(indent, name+": "+written)
+	return nil
+}
+
+func wrongValue(section, name string, value text, msg string) error {
+	at := value.place()
+	return yamldoc.Errors{{File: at.File, Line: at.Line, Key: key(section, name), Msg: msg}}
+}
+
+// time is a time as it is written, where it can be, or as we write it.
+func (i *importer) time(section, name string, value text) (string, error) {
+	s, err := seconds(value.s)
+	if err != nil {
+		return "", err
+	}
+	if s < 0 && name == "bantime" {
+		i.notes.note("bans without end", "The longest ban is "+longest+".", i.notes.place(section, name, value))
+		return longest, nil
+	}
+	d := time.Duration(math.Ceil(min(max(s, leastBan.Seconds()), jails.MaxTime.Seconds()))) * time.Second
+	if math.Abs(d.Seconds()-s) >= 1 {
+		i.notes.note("values that cannot be", recognised, i.notes.place(section, name, value)+" is "+jails.FormatDuration(d))
+	}
+	if same, err := jails.ParseDuration(value.s); err == nil && same == d && !strings.ContainsAny(value.s, " \n") {
+		return trim(value.s), nil
+	}
+	return jails.FormatDuration(d), nil
+}
+
+var between = regexp.MustCompile(`[ ,\n]+`)
+
+// ignoreIP writes the addresses and prefixes of an ignoreip and notes the names in it.
+func (i *importer) ignoreIP(out *page, indent int, section string, value text) {
+	var list []string
+	for _, word := range between.Split(value.s, -1) {
+		word = trim(word)
+		if word == "" {
+			continue
+		}
+		if prefix, ok := address(word); ok {
+			list = append(list, prefix)
+			continue
+		}
+		i.notes.note("names in ignoreip", "Names are never resolved. Write the addresses instead.", i.notes.at(value.place())+": ["+section+"] "+word)
+	}
+	if section != defaultSection {
+		i.notes.note("ignoreip of jails", "It adds to the one of defaults; fail2ban puts it in its place.", i.notes.place(section, "ignoreip", value))
+	}
+	if len(list) > 0 {
+		out.list(indent, "ignoreip", list)
+	}
+}
+
+// address is word as a prefix that we read; a mask like /255.255.255.0 becomes its length.
+func address(word string) (string, bool) {
+	if _, err := netip.ParseAddr(word); err == nil {
+		return word, !strings.Contains(word, "%")
+	}
+	if _, err := netip.ParsePrefix(word); err == nil {
+		return word, true
+	}
+	host, mask, _ := strings.Cut(word, "/")
+	if ip := net.ParseIP(mask).To4(); ip != nil {
+		bits, size := net.IPMask(ip).Size()
+		if _, err := netip.ParseAddr(host); err == nil && size == 32 {
+			return fmt.Sprintf("%s/%d", host, bits), true
+		}
+	}
+	return "", false
+}
+
+// logpath are the files of j, as we write them; others are noted.
+func (i *importer) logpath(j *Jail) []string {
+	var list []string
+	for _, path := range i.paths(j) {
+		switch {
+		case !strings.HasPrefix(path, "/"):
+			i.notes.note("relative paths", "A logpath begins with /. They are left out.", i.notes.at(j.At)+": ["+j.Name+"] "+path)
+		default:
+			list = append(list, path)
+		}
+	}
+	return list
+}
+
+// paths are what the logpath of j names, one a line, without the word head or tail that may
+// follow. A set of characters that are not meant is [^...] here.
+func (i *importer) paths(j *Jail) []string {
+	value, _ := j.options.get("logpath")
+	var list []string
+	for _, line := range value.lines() {
+		path := trim(line.Text)
+		if at := strings.LastIndexByte(path, ' '); at >= 0 {
+			path = trim(path[:at])
+		}
+		if path != "" {
+			list = append(list, strings.ReplaceAll(path, "[!", "[^"))
+		}
+	}
+	return list
+}
