@@ -359,7 +359,7 @@ func TestFindFilter(t *testing.T) {
 		{"", dir + `/filters/moded.yaml[mode="ddos"]`, dir + "/filters/moded.yaml", ""},
 		{config, "moded[mode=extra]", "", `filter "moded" has no mode "extra" (it has normal, ddos)`},
 		{config, "moded[ddos]", "", `"moded[ddos]" is no name of a filter (write sshd, or sshd[mode=ddos])`},
-		{config, "sshd[mode=ddos]", "", `filter "sshd" has no mode "ddos" (it has one set of rules: write its name alone)`},
+		{config, "recidive[mode=ddos]", "", `filter "recidive" has no mode "ddos" (it has one set of rules: write its name alone)`},
 		{config, "bad", "", dir + "/filters/bad.yaml:1: failregex[1]: "},
 	}
 	for _, test := range tests {
