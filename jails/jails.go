@@ -46,7 +46,7 @@ func newJails(cfg *Config, found func(Found), log *slog.Logger, now func() time.
 		found:    found,
 		log:      log,
 		now:      now,
-		follower: source.NewFollower(source.Options{MaxLine: cfg.MaxLine, MaxLag: cfg.MaxLag, Log: log}),
+		follower: source.NewFollower(source.Options{MaxLine: cfg.MaxLine, Now: now, MaxLag: cfg.MaxLag, Log: log}),
 	}
 	j.current.Store(new([]*jail))
 	return j, j.Reload(cfg)
@@ -93,8 +93,7 @@ func (j *Jails) open(path string) source.Handler {
 			readers = append(readers, reader{j, jail, jail.config.Filter.NewReader(jail.zone())})
 		}
 	}
-	return func(line []byte, live bool) {
-		now := j.now()
+	return func(line []byte, live bool, now time.Time) {
 		for i := range readers {
 			readers[i].read(line, live, now)
 		}

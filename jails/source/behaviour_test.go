@@ -296,7 +296,7 @@ func TestLiveGoesOnOverRotation(t *testing.T) {
 	r.write("log", "")
 	var lives []bool
 	r.must(r.f.Watch([]string{r.path("log")}, func(string) Handler {
-		return func(_ []byte, live bool) { lives = append(lives, live) }
+		return func(_ []byte, live bool, _ time.Time) { lives = append(lives, live) }
 	}))
 	r.step()
 	r.rename("log", "log.1")
@@ -314,7 +314,7 @@ func TestFreshHandlerTakesOverBetweenTwoLines(t *testing.T) {
 	var got []string
 	handler := func(name string, then func()) func(string) Handler {
 		return func(string) Handler {
-			return func(line []byte, _ bool) {
+			return func(line []byte, _ bool, _ time.Time) {
 				got = append(got, name+" "+string(line))
 				then()
 			}
@@ -336,7 +336,7 @@ func TestPatternsOfAFileIncludeThoseOfItsOtherNames(t *testing.T) {
 	opened := 0
 	r.must(r.f.Watch([]string{r.path("log"), r.path("soft"), r.path("l*")}, func(path string) Handler {
 		opened++
-		return func([]byte, bool) {}
+		return func([]byte, bool, time.Time) {}
 	}))
 	patterns := func(want ...string) {
 		t.Helper()
@@ -477,7 +477,7 @@ func TestThousandFilesAreFollowed(t *testing.T) {
 	}
 	var got atomic.Int64
 	r.must(r.f.Watch([]string{r.path("*.log")}, func(string) Handler {
-		return func([]byte, bool) { got.Add(1) }
+		return func([]byte, bool, time.Time) { got.Add(1) }
 	}))
 	for i := range files {
 		r.write(fmt.Sprint(i, ".log"), "a\nb\n")

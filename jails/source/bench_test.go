@@ -77,7 +77,7 @@ func followOnce(b *testing.B, path string) {
 	ctx, cancel := context.WithCancel(context.Background())
 	lines := 0
 	err := f.Watch([]string{link}, func(string) Handler {
-		return func([]byte, bool) {
+		return func([]byte, bool, time.Time) {
 			if lines++; lines == benchLines {
 				cancel()
 			}
@@ -181,7 +181,7 @@ func cpu(b *testing.B) time.Duration {
 
 func followFor(b *testing.B, path string, line func()) (stop func()) {
 	f := NewFollower(Options{Log: slog.New(slog.DiscardHandler)})
-	err := f.Watch([]string{path}, func(string) Handler { return func([]byte, bool) { line() } })
+	err := f.Watch([]string{path}, func(string) Handler { return func([]byte, bool, time.Time) { line() } })
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -15,7 +15,8 @@ import (
 
 // A Handler gets the lines of one log in order, without newline and CR. The bytes are those of
 // the file, valid text or not, and are the caller's again when the handler returns. live says
-// that the line was written after the end of the log had been reached: no backlog.
+// that the line was written after the end of the log had been reached: no backlog; at is when it
+// was read, the same for all lines that were read at once.
 //
 // Only whole lines come. One without its newline waits for it, however long: cut short,
 // 192.0.2.17 is another host's address. What has lost its beginning, because the file was
@@ -23,7 +24,7 @@ import (
 //
 // Each log has a goroutine that calls its handler; logs do not wait for each other, unless more
 // than 2*GOMAXPROCS (at most 16) are in a handler at the same moment.
-type Handler func(line []byte, live bool)
+type Handler func(line []byte, live bool, at time.Time)
 
 // MaxLine is the default of Options.MaxLine.
 const MaxLine = 64 << 10
@@ -39,6 +40,9 @@ type Options struct {
 	// Poll is how often files are looked at where inotify cannot tell of changes. Default 250 ms.
 	// Where it can, they are looked at eight times as seldom, in case it does not.
 	Poll time.Duration
+
+	// Now is the clock that tells handlers when a line was read. Default time.Now.
+	Now func() time.Time
 
 	// MaxLag is how many bytes a file may be behind before reading goes on at its end and what
 	// lies between is never seen, only counted. Default 0: never, however long it takes.
@@ -83,6 +87,9 @@ type Follower struct {
 
 // NewFollower makes a follower that follows nothing yet.
 func NewFollower(opts Options) *Follower {
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
 	if opts.MaxLine == 0 {
 		opts.MaxLine = MaxLine
 	}

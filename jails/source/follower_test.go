@@ -68,7 +68,7 @@ func (r *rig) watch(names ...string) {
 		patterns = append(patterns, r.path(name))
 	}
 	err := r.f.Watch(patterns, func(string) Handler {
-		return func(line []byte, _ bool) { r.lines <- string(line) }
+		return func(line []byte, _ bool, _ time.Time) { r.lines <- string(line) }
 	})
 	if err != nil {
 		r.Fatal(err)
@@ -400,5 +400,33 @@ func TestHazardsOfFollowing(t *testing.T) {
 				r.done()
 			})
 		}
+	}
+}
+
+// A clock that is asked for each line costs more than the line.
+func TestLinesReadAtOnceShareTheirTime(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log")
+	write(t, path, os.O_CREATE, "")
+	clock := time.Unix(0, 0)
+	f := NewFollower(Options{Log: slog.New(slog.DiscardHandler), Now: func() time.Time {
+		clock = clock.Add(time.Second)
+		return clock
+	}})
+	times := make(chan time.Time, 3)
+	if err := f.Watch([]string{path}, func(string) Handler {
+		return func(_ []byte, _ bool, at time.Time) { times <- at }
+	}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var wait sync.WaitGroup
+	wait.Go(func() { f.Run(ctx) })
+	defer wait.Wait()
+	defer cancel()
+	write(t, path, os.O_APPEND, "a\nb\n")
+	first, second := <-times, <-times
+	write(t, path, os.O_APPEND, "c\n")
+	if third := <-times; !first.Equal(second) || !third.After(second) {
+		t.Errorf("lines were read at %v, %v and %v", first, second, third)
 	}
 }

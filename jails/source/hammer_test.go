@@ -118,7 +118,7 @@ func (m *mill) rename() {
 // follow runs a follower on the mill's log, until the function that it returns is called.
 func (m *mill) follow(y *tally) (*Follower, func()) {
 	f := NewFollower(Options{Log: slog.New(slog.DiscardHandler)})
-	if err := f.Watch([]string{m.path}, func(string) Handler { return func(line []byte, _ bool) { y.line(line) } }); err != nil {
+	if err := f.Watch([]string{m.path}, func(string) Handler { return func(line []byte, _ bool, _ time.Time) { y.line(line) } }); err != nil {
 		m.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -193,7 +193,7 @@ func TestNothingIsLostOrDoubledWhileWatchIsCalledAgain(t *testing.T) {
 	for round := range 300 {
 		m.write(1 + round%50)
 		patterns := []string{m.path, m.path + ".missing", filepath.Dir(m.path) + "/*"}[:1+round%3]
-		if err := f.Watch(patterns, func(string) Handler { return func(line []byte, _ bool) { ours.line(line) } }); err != nil {
+		if err := f.Watch(patterns, func(string) Handler { return func(line []byte, _ bool, _ time.Time) { ours.line(line) } }); err != nil {
 			t.Fatal(err)
 		}
 	}

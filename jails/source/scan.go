@@ -146,7 +146,7 @@ func (f *Follower) obtain(s *sighting) *stream {
 	if own == nil {
 		own = &stream{
 			path: s.path, linger: f.opts.Linger, maxLag: f.opts.MaxLag, log: f.opts.Log,
-			buffers: f.buffers, part: f.part, wake: make(chan struct{}, 1),
+			buffers: f.buffers, part: f.part, wake: make(chan struct{}, 1), now: f.opts.Now,
 		}
 		own.source.Store(f.handlers)
 		f.mu.Lock()

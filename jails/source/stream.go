@@ -29,6 +29,8 @@ type stream struct {
 	source atomic.Pointer[handlers] // nil: nobody listens any more
 	from   *handlers                // the reading goroutine's: where handle comes from
 	handle Handler
+	now    func() time.Time
+	at     time.Time // when the lines that are handed over were read
 
 	mu       sync.Mutex
 	tails    []*tail // oldest first; the last has the path, or had it last
@@ -134,6 +136,7 @@ func (s *stream) catchUp(t *tail, buf []byte) error {
 
 func (s *stream) drain(ctx context.Context, t *tail, buf []byte, now time.Time) error {
 	for ctx.Err() == nil {
+		s.at = s.now()
 		more, err := t.read(buf, s.deliver)
 		s.show(t, more, now)
 		if err != nil || !more {
@@ -152,7 +155,7 @@ func (s *stream) deliver(line []byte, live bool) {
 		}
 	}
 	if s.handle != nil {
-		s.handle(line, live)
+		s.handle(line, live, s.at)
 	}
 }
 

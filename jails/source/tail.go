@@ -156,7 +156,7 @@ func (t *tail) resume(at position, buf []byte) error {
 //
 // It reads again the bytes before the offset: if they are not those that were there, the file
 // was truncated and has grown past the offset since, and everything in it is new.
-func (t *tail) read(buf []byte, deliver Handler) (more bool, err error) {
+func (t *tail) read(buf []byte, deliver func(line []byte, live bool)) (more bool, err error) {
 	if t.truncated() {
 		t.restart()
 		return true, nil
@@ -188,7 +188,7 @@ func (t *tail) truncated() bool {
 }
 
 // lines hands over the lines of data and returns how much of it will not be needed again.
-func (t *tail) lines(data []byte, deliver Handler) int {
+func (t *tail) lines(data []byte, deliver func(line []byte, live bool)) int {
 	used := t.skip(data)
 	for used < len(data) {
 		if data[used] == 0 { // a hole that a truncation left in front of the line
@@ -225,7 +225,7 @@ func (t *tail) skip(data []byte) int {
 	return end + 1
 }
 
-func (t *tail) line(line []byte, deliver Handler) {
+func (t *tail) line(line []byte, deliver func(line []byte, live bool)) {
 	if last := len(line) - 1; last >= 0 && line[last] == '\r' {
 		line = line[:last]
 	}
