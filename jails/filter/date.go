@@ -10,7 +10,8 @@ import (
 	"xdpban/internal/yamldoc"
 )
 
-// templates names the ways of writing dates that are recognised. A date stands at the start
+// templates names the ways of writing dates that are read by hand, where a filter of our own says
+// nothing about its dates. Such a date stands at the start
 // of a line, behind a syslog priority (<34>, or <34>1 and a space) or an opening bracket;
 // elsewhere in a line it may be the attacker's.
 var templates = [...]string{
@@ -18,9 +19,6 @@ var templates = [...]string{
 	"Year-Month-Day[T ]Hour:Minute:Second[.Fraction][Zone]",
 	"DAY MON Day Hour:Minute:Second[.Fraction] [Year]",
 }
-
-// Templates names the ways of writing dates; Result.Template is an index.
-func Templates() []string { return slices.Clone(templates[:]) }
 
 // Templates names the ways of writing dates that f knows; Result.Template is an index.
 func (f *Filter) Templates() []string { return f.dates.names() }
@@ -158,7 +156,7 @@ func replaceDate(pattern, date string) string {
 // names names the templates; place.template is an index.
 func (d *dates) names() []string {
 	if d.templates == nil {
-		return Templates()
+		return slices.Clone(templates[:])
 	}
 	names := make([]string, len(d.templates))
 	for i, t := range d.templates {

@@ -105,7 +105,7 @@ func (l *learner) locate(line []byte, now time.Time) place {
 func (l *learner) find(line []byte) match {
 	l.clock = clockUnknown
 	if len(l.order) == 1 && l.dates.dialect == Native {
-		m, _ := l.match(0, line, 0, len(line)) // where the last line had its date is no reason
+		m, _ := l.matchWhole(0, line) // where the last line had its date is no reason
 		return m
 	}
 	m, settled, skip := l.again(line)
@@ -132,6 +132,25 @@ func (l *learner) match(i int, line []byte, from, to int) (match, bool) {
 		m.end = m.distance + utf8.RuneCount(line[m.start:groups[1]])
 	}
 	return m, true
+}
+
+// matchWhole is match in all of line. What a candidate finds at the start of lines is remembered.
+func (l *learner) matchWhole(i int, line []byte) (match, bool) {
+	c := &l.order[i]
+	if !c.finds.anchored {
+		return l.match(i, line, 0, len(line))
+	}
+	if l.memo.number == c.number && l.memo.fits(line) {
+		m := l.memo.match
+		m.index, m.limit = i, len(line)
+		return m, true
+	}
+	m, ok := l.match(i, line, 0, len(line))
+	if ok {
+		l.memo.keep(line, l.matcher.far+1)
+		l.memo.match, l.memo.number = m, c.number
+	}
+	return m, ok
 }
 
 // Whether a line holds a digit and a colon behind it.
@@ -172,25 +191,20 @@ func (l *learner) again(line []byte) (m match, settled bool, skip int) {
 	if l.last == none {
 		return match{index: none}, false, none
 	}
-	from, to, skip := 0, len(line), l.last
 	anchored := l.order[l.last].anchored
 	if !anchored {
-		if a, b := offset(line, l.distance), offset(line, l.end); l.bordered(line, a, b) {
-			from, to, skip = a, b, none
+		if from, to := offset(line, l.distance), offset(line, l.end); l.bordered(line, from, to) {
+			m, ok := l.match(l.last, line, from, to)
+			return m, ok && l.isThere(m), none
 		}
 	}
-	if anchored && l.memo.number == l.order[l.last].number && l.memo.fits(line) {
-		m = l.memo.match
-		m.index, m.limit = l.last, len(line)
-		return m, true, none
-	}
-	m, ok := l.match(l.last, line, from, to)
-	if ok && l.order[l.last].finds.anchored {
-		l.memo.keep(line, l.matcher.far+1)
-		l.memo.match, l.memo.number = m, l.order[l.last].number
-	}
-	settled = ok && (anchored || len(l.order) == 1 || m.distance == l.distance && m.end == l.end)
-	return m, settled, skip
+	m, ok := l.matchWhole(l.last, line)
+	return m, ok && (anchored || l.isThere(m)), l.last
+}
+
+// isThere reports whether m is where the last date was, or nothing else could be meant.
+func (l *learner) isThere(m match) bool {
+	return len(l.order) == 1 || m.distance == l.distance && m.end == l.end
 }
 
 // search tries all candidates but skip. A date that is further from the start of the line
