@@ -79,7 +79,7 @@ func (r *Reader) view(line []byte, now time.Time) (at time.Time, dated bool) {
 		return now, false
 	}
 	m.view = append(m.view[:0], line...)
-	return m.last, true
+	return m.last, false
 }
 
 // ignoresFirst reports whether the ignoreregexes are so few that they are tried before the rules.

@@ -74,6 +74,9 @@ func (p *parser) character() (rune, error) {
 	if control, ok := controls[r]; ok {
 		return control, nil
 	}
+	if p.native && r == 'x' && p.take("{") {
+		return p.braced()
+	}
 	if digits, ok := hexes[r]; ok {
 		return p.hex(digits)
 	}
@@ -95,6 +98,17 @@ func (p *parser) hex(digits int) (rune, error) {
 		}
 	}
 	return 0, fmt.Errorf("wants %d hexadecimal digits", digits)
+}
+
+// braced reads the rest of \x{FEFF}.
+func (p *parser) braced() (rune, error) {
+	digits, rest, ok := strings.Cut(p.text[p.at:], "}")
+	n, err := strconv.ParseUint(digits, 16, 32)
+	if !ok || err != nil || !utf8.ValidRune(rune(n)) {
+		return 0, errors.New("wants the number of a character in braces")
+	}
+	p.at = len(p.text) - len(rest)
+	return rune(n), nil
 }
 
 // zero reads up to two more octal digits behind \0.
