@@ -2,7 +2,6 @@ package filter
 
 import (
 	"bytes"
-	"maps"
 	"slices"
 )
 
@@ -95,5 +94,3 @@ func passedOver(found capture) [][]byte {
 func indexLine(lines [][]byte, line []byte) int {
 	return slices.IndexFunc(lines, func(l []byte) bool { return bytes.Equal(l, line) })
 }
-
-func sortedKeys(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) }

@@ -2,8 +2,8 @@ package filter
 
 import (
 	"bytes"
-	"maps"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -134,22 +134,28 @@ type failure struct {
 
 // take adds what a regex found. What its own groups leave out is forgotten.
 func (f *failure) take(c capture) {
-	own := make(map[string]string)
+	var standIns []string
 	c.each(func(name string, text []byte) {
 		switch {
 		case name == contentGroup || name == skipped:
 		case text == nil:
 			delete(f.texts, name)
 		default:
-			own[name] = string(text)
+			f.texts[name] = string(text)
+			if len(text) > 0 && alternative(name) != "" {
+				standIns = append(standIns, name)
+			}
 		}
 	})
-	for _, name := range sortedKeys(own) {
-		if to := alternative(name); to != "" && own[name] != "" && own[to] == "" {
-			own[to] = own[name]
+	slices.Sort(standIns)
+	filled := make(map[string]bool, len(standIns))
+	for _, name := range standIns {
+		to := alternative(name)
+		if from, end, ok := c.place(to); filled[to] || ok && from < end {
+			continue
 		}
+		f.texts[to], filled[to] = f.texts[name], true
 	}
-	maps.Copy(f.texts, own)
 }
 
 // alternative is the group for which a group alt_NAME or alt_NAME_1 stands in; "": none.
