@@ -50,7 +50,7 @@ lint: ## format, vet, staticcheck, known vulnerabilities, kernel objects, arrows
 
 .PHONY: bench
 bench: ## ratios against named floors, measured in one run; needs root
-	REQUIRE_KERNEL=1 go test -run '^$$' -bench . -benchtime 1s ./loader ./jails/... ./internal/daemon
+	REQUIRE_KERNEL=1 go test -run '^$$' -bench . -benchtime 1s ./fallback ./loader ./jails/... ./internal/daemon
 
 .PHONY: install
 install: build ## the program, its configuration and its service

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -471,4 +472,49 @@ func TestWhatIsGoneFromTheSetsIsMissing(t *testing.T) {
 			return slices.Equal(missing, prefixesOf([]string{attacker}))
 		})
 	})
+}
+
+// A host that lacks ip6tables bans by iptables, and says what it does not do.
+func TestTheFamiliesFailApart(t *testing.T) {
+	s := newSite(t, rungs[0], nil)
+	s.do(fallback.Remove)
+	dir := t.TempDir()
+	for _, name := range []string{"iptables-nft", "iptables-nft-restore"} {
+		must(t, os.Symlink("/usr/sbin/xtables-nft-multi", filepath.Join(dir, name)))
+	}
+	t.Setenv("PATH", dir)
+	var chain *fallback.Chain
+	s.do(func() (err error) { chain, err = fallback.Open(s.settings); return err })
+	s.chain = chain
+	want := []string{"IPv4: ipset by iptables-nft", `IPv6 is NOT enforced: find ip6tables: exec: "ip6tables": executable file not found in $PATH`}
+	if got := chain.Notes(); !slices.Equal(got, want) {
+		t.Errorf("notes %q, want %q", got, want)
+	}
+	err := s.server.Do(func() error { return chain.Ban(aBan(attacker), aBan("2001:db8:0:7::/64")) })
+	if err == nil || !strings.HasPrefix(err.Error(), "ban in the chain OFFENDINGIPS: IPv6: find ip6tables") {
+		t.Errorf("the error is %v", err)
+	}
+	t.Setenv("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+	s.wantDrop(attacker)
+	s.wantPass(attacker6)
+}
+
+// Where the kernel's sets do not do, there is the other strategy, and the reason for it.
+func TestWithoutSetsThereAreRules(t *testing.T) {
+	s := newSite(t, rungs[0], nil)
+	s.do(fallback.Remove)
+	s.run("ipset", "create", "xdpban4-allow", "hash:ip,port")
+	s.settings.Strategy = ""
+	s.do(func() (err error) { s.chain, err = fallback.Open(s.settings); return err })
+	if got := s.chain.Strategy(netip.MustParseAddr(attacker)); got != fallback.Recent {
+		t.Errorf("the strategy is %s", got)
+	}
+	if notes := strings.Join(s.chain.Notes(), "\n"); !strings.Contains(notes, "IPv4: ipset: exchange the set xdpban4-allow: type mismatch") {
+		t.Errorf("notes: %s", notes)
+	}
+	if left := s.run("ipset", "list", "-n"); strings.Contains(strings.ReplaceAll(left, "xdpban4-allow", ""), "xdpban4") {
+		t.Errorf("sets made in vain are left: %s", left)
+	}
+	s.ban(aBan(attacker))
+	s.wantDrop(attacker)
 }

@@ -15,6 +15,8 @@ import (
 type strategy interface {
 	// prepare makes what the rules refer to. lost says that some of it had gone.
 	prepare() (lost bool, err error)
+	// undo removes what prepare made, after it turned out to be in vain.
+	undo()
 	// adopt learns the bans that an earlier daemon left.
 	adopt(now time.Time) error
 	// chains are the rules beside those of single bans, OFFENDINGIPS first.
@@ -94,6 +96,7 @@ func (h *half) choose() error {
 			h.method = name
 			return nil
 		}
+		h.undo()
 		h.refusals = append(h.refusals, fmt.Sprintf("%s: %v", name, err))
 	}
 	return errors.New(strings.Join(h.refusals, "; "))

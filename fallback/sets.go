@@ -32,7 +32,8 @@ type sets struct {
 	classes map[class]bool
 	known   map[netip.Prefix]kept
 	ends    endHeap
-	nets    int // of known, those that are not of the home length
+	nets    int      // of known, those that are not of the home length
+	made    []string // sets that were not there before
 }
 
 // A kept ban is one that should be in the sets. Its end is that of base.
@@ -146,9 +147,19 @@ func (s *sets) prepare() (lost bool, err error) {
 		if err != nil {
 			return lost, err
 		}
-		lost = lost || made
+		if made {
+			lost = true
+			s.made = append(s.made, set.name)
+		}
 	}
 	return lost, nil
+}
+
+// undo removes the sets that were made in vain.
+func (s *sets) undo() {
+	for _, name := range s.made {
+		destroySet(name) //nolint:errcheck // an empty set does no harm
+	}
 }
 
 func (s *sets) chains() []chain {

@@ -2,6 +2,7 @@ package fallback_test
 
 import (
 	"errors"
+	"flag"
 	"net"
 	"net/netip"
 	"os"
@@ -18,7 +19,11 @@ import (
 	"xdpban/internal/lab"
 )
 
-func TestMain(m *testing.M) { os.Exit(lab.Main(m)) }
+func TestMain(m *testing.M) {
+	flag.Parse()
+	flag.Set("test.parallel", "6") //nolint:errcheck // they wait most of their time
+	os.Exit(lab.Main(m))
+}
 
 // Who is on the cable. The peer has all addresses but the server's.
 const (

@@ -33,7 +33,9 @@ type ladder struct {
 // open takes over what an earlier daemon left in force, of either kind.
 func (l *ladder) open() error {
 	if l.config.Enforce != jails.IPTables {
-		l.openXDP()
+		if err := l.openXDP(); err != nil {
+			return err
+		}
 	}
 	if l.config.Enforce == jails.XDP && l.xdp == nil {
 		return fmt.Errorf("%w: %w", ErrNowhere, l.noXDP)
@@ -46,17 +48,23 @@ func (l *ladder) open() error {
 	return l.merge()
 }
 
-func (l *ladder) openXDP() {
+// openXDP takes XDP if the kernel lets it. The error is that there are bans of an earlier
+// daemon which the kernel drops by, and that it does not let us tend.
+func (l *ladder) openXDP() error {
 	x, err := loader.Open(loader.Settings{
 		Pin: l.config.Pin, IPv6Prefix: l.config.IPv6Prefix, Log: l.log,
 		MaxBans: l.config.MaxBans, MaxPrefixes: l.config.MaxPrefixes, MaxAllowed: l.config.MaxAllowed,
 	})
 	if err != nil {
 		l.noXDP = fmt.Errorf("xdp: %w", err)
+		if left, _ := loader.Present(l.config.Pin); left {
+			return fmt.Errorf("take over what drops packets at %s: %w", l.config.Pin, err)
+		}
 		l.log.Warn("no XDP on this host", "error", err)
-		return
+		return nil
 	}
 	l.xdp = x
+	return nil
 }
 
 // openChain makes the chain, with the bans and the allow list that XDP has.
@@ -116,8 +124,8 @@ func (l *ladder) leaveXDP() error {
 	if there, err := loader.Present(l.config.Pin); err != nil || !there {
 		return err
 	}
-	if l.openXDP(); l.xdp == nil {
-		return fmt.Errorf("take over the bans of XDP: %w", l.noXDP)
+	if err := l.openXDP(); err != nil || l.xdp == nil {
+		return errors.Join(err, l.noXDP)
 	}
 	records, err := l.xdp.Bans()
 	if err == nil {
