@@ -173,6 +173,7 @@ func (i *importer) jail(out *page, j *Jail) error {
 			return err
 		}
 	}
+	i.zone(out, 4, j)
 	if slices.Contains(i.shipped, p.name) {
 		i.ours = append(i.ours, "filters/"+p.name+".yaml: ["+j.Name+"]")
 	}

@@ -163,8 +163,8 @@ func TestWhatAJailCannotDoHereIsOff(t *testing.T) {
 	dir, _ := unpack(t, txtar.Parse([]byte("-- filter.d/f.conf --\n[Definition]\nfailregex = ^a <HOST>$\n-- jail.conf --\n"+
 		"[DEFAULT]\nfilter = f\nenabled = true\n"+
 		"[opens]\nlogpath = /var/log/a.log\naction = iptables[blocktype=RETURN, port=ftp]\n"+
-		"[blind]\nlogpath =\nbackend = systemd\n"+
-		"[strange name]\nlogpath = /var/log/[!a]*.log tail\n relative.log\nbantime = -1\nfindtime = 0\nmaxretry = 5000\nignoreip = 192.0.2.0/255.255.255.0 here.example.org\n")))
+		"[blind]\nlogtimezone = CET\nlogpath =\nbackend = systemd\n"+
+		"[strange name]\nlogpath = /var/log/[!a]*.log tail\n relative.log\nbantime = -1\nfindtime = 0\nmaxretry = 5000\nlogtimezone = +01:30\nignoreip = 192.0.2.0/255.255.255.0 here.example.org\n")))
 	imported, err := Import(dir, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -180,13 +180,14 @@ func TestWhatAJailCannotDoHereIsOff(t *testing.T) {
     findtime: 1s
     maxretry: 1000
     ignoreip: ['192.0.2.0/24']
+    logtimezone: UTC+0130
 `
 	if main := string(imported.Files[0].Data); !strings.HasSuffix(main, want) {
 		t.Errorf("got\n%s\nwant at its end\n%s", main, want)
 	}
 	for _, note := range []string{
 		"jails that let in\n", "jails without a logpath\n", "backend = systemd\n", "[strange name] is strange-name\n", "[strange name] relative.log\n",
-		"bans without end\n", "findtime = 0 is 1s\n", "maxretry = 5000 is 1000\n", "[strange name] here.example.org\n", "ignoreip of jails\n",
+		"bans without end\n", "findtime = 0 is 1s\n", "maxretry = 5000 is 1000\n", "[strange name] here.example.org\n", "ignoreip of jails\n", "[blind] logtimezone = CET\n",
 	} {
 		if !strings.Contains(string(imported.List), note) {
 			t.Errorf("%q is not in the list:\n%s", note, imported.List)

@@ -56,7 +56,6 @@ var withoutCounterpart = []struct{ options, meaning string }{
 	{"usedns", "Names are never resolved: DNS belongs to the attacker. Lines that give a name where an address should be are counted and do not ban."},
 	{"maxmatches", "Lines are not kept with a ban."},
 	{"logencoding", "Lines are bytes; a byte that is not UTF-8 is one character to a regex."},
-	{"logtimezone", "Dates that name no zone are in the zone of the host."},
 }
 
 // tellOptions notes what stands in [DEFAULT] and in the jails and has no counterpart.

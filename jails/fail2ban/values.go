@@ -119,6 +119,28 @@ func address(word string) (string, bool) {
 	return "", false
 }
 
+// offset is a time zone as fail2ban takes it, without those that it has names for.
+var offset = regexp.MustCompile(`^(?:UTC|GMT|Z)?(?:([+-]\d\d)(?::?(\d\d))?)?$`)
+
+// zone writes the zone of dates that name none. What [DEFAULT] says of it goes into every jail.
+func (i *importer) zone(out *page, indent int, j *Jail) {
+	value, ok := j.options.get("logtimezone")
+	if !ok || value.s == "" {
+		return
+	}
+	m := offset.FindStringSubmatch(value.s)
+	if m == nil {
+		i.notes.note("logtimezone", "What the name of a zone stands for is not taken over: until you write an offset, as UTC+0100, or a place, as Europe/Zurich, dates that name no zone are local.", i.notes.place(j.Name, "logtimezone", value))
+		return
+	}
+	zone := "UTC"
+	if m[1] != "" {
+		zone += m[1] + (m[2] + "00")[:2]
+	}
+	out.comment(indent, j.comment("logtimezone"))
+	out.line(indent, "logtimezone: "+zone)
+}
+
 // logpath are the files of j, as we write them; others are noted.
 func (i *importer) logpath(j *Jail) []string {
 	var list []string
