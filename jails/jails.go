@@ -93,10 +93,16 @@ func (j *Jails) open(path string) source.Handler {
 			readers = append(readers, reader{j, jail, jail.config.Filter.NewReader(jail.zone())})
 		}
 	}
+	filters := make([]*filter.Reader, len(readers))
+	for i := range readers {
+		filters[i] = readers[i].filter
+	}
+	together := filter.Join(filters)
 	return func(line []byte, live bool, now time.Time) {
 		for i := range readers {
-			readers[i].read(line, live, now)
+			readers[i].jail.lines.Add(1)
 		}
+		together.Read(line, now, func(i int, result filter.Result) { readers[i].take(result, live, now) })
 	}
 }
 
@@ -157,10 +163,9 @@ type reader struct {
 	filter *filter.Reader
 }
 
-func (r *reader) read(line []byte, live bool, now time.Time) {
+// take takes what r's filter says of a line.
+func (r *reader) take(result filter.Result, live bool, now time.Time) {
 	j := r.jail
-	j.lines.Add(1)
-	result := r.filter.Read(line, now)
 	if result.TimedOut > 0 {
 		r.timedOut()
 	}
