@@ -27,6 +27,7 @@ type Machine struct {
 	skips   []skip
 	first   uint32   // entry for the state at the start of a line; 0: not built
 	begun   []uint64 // what each of its threads has crossed
+	clears  int      // how often all states were forgotten
 
 	// Where threads come from, by entry of the table; as far as matches have asked.
 	cameBy    []uint32 // index in origins; 0: not asked yet
@@ -83,6 +84,7 @@ func (s *Set) NewMachine(o Options) *Machine {
 
 // clear forgets all states. State 0 is none, so that no row and no index is 0.
 func (m *Machine) clear() {
+	m.clears++
 	m.states = append(m.states[:0], state{})
 	m.threads = m.threads[:0]
 	m.table = append(m.table[:0], make([]uint32, m.stride)...)

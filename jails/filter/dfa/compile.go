@@ -62,9 +62,6 @@ func Compile(exprs []string) (*Set, error) {
 	return c.set, nil
 }
 
-// Len is the number of regexes.
-func (s *Set) Len() int { return len(s.rules) }
-
 // An op is what an instruction does.
 type op uint8
 

@@ -17,18 +17,19 @@
 // table has a limit; when it is full, all states are thrown away and the line goes on from
 // the one it is in. Each reader has a Machine of its own with such a table.
 //
-// match.go is the loop. A run of characters that keep the state, as .* has, is skipped eight at a
-// time. Characters beyond ASCII are decoded first: the automaton reads characters, not
-// bytes, so that what is not UTF-8 is what it is to regexp, U+FFFD and one byte long.
+// match.go is the loop. Characters beyond ASCII are decoded first: the automaton reads
+// characters, not bytes, so that what is not UTF-8 is what it is to regexp, U+FFFD and one
+// byte long.
+//
+// leap.go reads eight bytes at once: words that were read before in the same state, as most of
+// what daemons write, and runs of characters that keep the state, as .* has them.
 //
 // groups.go finds where the groups of a match begin and end, without a capture engine: the loop
 // leaves behind in which state it was at each byte. Going back from the end, each instruction
 // on a state's list comes from exactly one on the list before, the first in order that
 // leads to it, and where the way crosses a group's bracket the group begins or ends. It
-// goes back no further than asked: an address near the line's end costs a few bytes.
-//
-// literal.go finds texts that a line must hold. Regexes that may begin anywhere are looked at
-// only in lines that hold their text.
+// goes back no further than asked: an address near the line's end costs a few bytes. Only a
+// line during which the states were thrown away is left to package regexp.
 //
 // The text followed is Russ Cox, "Regular Expression Matching: the Virtual Machine Approach"
 // (2009) for threads in order, and "Regular Expression Matching in the Wild" (2010) for the lazy

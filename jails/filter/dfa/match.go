@@ -46,8 +46,9 @@ func (m *Machine) read(line []byte, at int, row uint32) (int, uint32) {
 	}
 	column, width := m.column(line, stop)
 	clear(m.trail[stop+1 : stop+width])
+	clears := m.clears
 	entry := m.arrive(last, column, stop)
-	if entry == dead && m.lost == 0 {
+	if entry == dead && clears == m.clears {
 		m.learn(line, at, row, 0)
 	}
 	at, row = stop+width, entry&rowOnly
