@@ -28,6 +28,8 @@ type program struct {
 	config string // --config
 	socket string // --socket
 	json   bool   // --json
+
+	printing bool // lines, while they are read
 }
 
 // verbs are the commands, in the order of the help text.

@@ -28,7 +28,8 @@ func regexVerb(p *program) *cobra.Command {
 		Short: "try a filter on a log: what it finds, when, and what it misses",
 		Long: "LOG is a file, - for standard input, or a line as it is. FILTER is the name of a filter, a filter file or a regex,\n" +
 			"in which <PREFIX>, <HOST> and <ADDR> stand for what they stand for in filter files.\n" +
-			"With --json every line that matches gives one JSON object.",
+			"With --json every line that matches gives one JSON object.\n\n" +
+			"The report says too whether text that an attacker writes can move the address, and shows a line that does.",
 		Example: "  xdpban regex /var/log/auth.log sshd\n" +
 			"  xdpban regex --print-missed /var/log/asterisk/messages asterisk\n" +
 			"  xdpban regex 'Nov  9 18:47:21 h app[1]: bad password from 192.0.2.7' '^<PREFIX>bad password from <HOST>$'\n" +
@@ -49,8 +50,10 @@ func regexVerb(p *program) *cobra.Command {
 			return p.try(&t, log)
 		},
 	})
-	c.Flags().BoolVar(&t.printMissed, "print-missed", false, "print every line that no rule matches")
+	c.Flags().BoolVar(&t.expand, "expand", false, "print the regexes with all tags replaced too")
+	c.Flags().BoolVar(&t.printMissed, "print-missed", false, "print every line that no rule matches, and where the rule that came furthest stopped")
 	c.Flags().BoolVar(&t.printMatched, "print-matched", false, "print every line that matches, with what comes out of it")
+	c.Flags().BoolVar(&t.printIgnored, "print-ignored", false, "print every line that matches and that an ignoreregex takes out")
 	c.Flags().BoolVar(&t.dateless, "journal", false, "lines carry no date, as HOST IDENT[PID]: MESSAGE")
 	c.Flags().StringVar(&now, "now", "", "take `EPOCH` seconds as the time it is")
 	c.Flags().StringVar(&zone, "tz", "", "`ZONE` of dates that name none, as Europe/Zurich (default: local)")
@@ -146,11 +149,13 @@ func (p *program) try(t *trial, log io.Reader) error {
 	if p.json {
 		tell = t.tellJSON(out)
 	}
-	failed := t.read(log, tell)
+	p.printing = p.json || t.printMissed || t.printMatched || t.printIgnored
+	failed := t.read(log, tell, p.bar(log))
 	if failed != nil && t.lines == 0 {
 		return failed
 	}
 	if !p.json {
+		t.measure()
 		t.report(out)
 	}
 	if err := out.Flush(); err != nil {

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"xdpban/jails/filter"
 )
@@ -17,15 +18,37 @@ const sourcesShown = 50
 
 // tell prints the lines that were asked for.
 func (t *trial) tell(w io.Writer) teller {
-	return func(_ *filter.Reader, n int, line []byte, r filter.Result) (err error) {
+	return func(_ *filter.Reader, n int, line []byte, r filter.Result) error {
 		switch {
 		case t.printMatched && r.Outcome == filter.Matched:
-			_, err = fmt.Fprintf(w, "matched %d: %s\n    %s by %s\n", n, safe(string(line)), safe(r.ID), safe(t.rules[r.Rule].Name))
+			_, err := fmt.Fprintf(w, "matched %d: %s\n    %s by %s\n", n, safe(string(line)), safe(r.ID), safe(t.rules[r.Rule].Name))
+			return err
+		case t.printIgnored && r.Outcome == filter.Ignored:
+			_, err := fmt.Fprintf(w, "ignored %d: %s\n    %s by %s\n", n, safe(string(line)), safe(r.ID), safe(t.rules[r.Rule].Name))
+			return err
 		case t.printMissed && r.Outcome == filter.Missed:
-			_, err = fmt.Fprintf(w, "missed %d: %s\n", n, safe(string(line)))
+			return tellMissed(w, fmt.Sprintf("missed %d: ", n), string(line), t.near(line))
 		}
+		return nil
+	}
+}
+
+// tellMissed prints a line, and below it where the rule that came furthest stopped.
+func tellMissed(w io.Writer, before, line string, near *nearMiss) error {
+	if _, err := fmt.Fprintf(w, "%s%s\n", before, safe(line)); err != nil || near == nil || near.At > len(line) {
 		return err
 	}
+	where := "here"
+	if near.Behind {
+		where = "from here on"
+	}
+	indent := utf8.RuneCountInString(before) + utf8.RuneCountInString(safe(line[:near.At]))
+	begin, _, nested := strings.Cut(before, " ")
+	if !nested || begin != "|" {
+		begin = ""
+	}
+	_, err := fmt.Fprintf(w, "%s%*s^ %s wants %s %s\n", begin, indent-len(begin), "", safe(near.Rule), safe(near.Want), where)
+	return err
 }
 
 // A hit is a line that matches, as --json tells it.
@@ -41,11 +64,21 @@ type hit struct {
 	Groups   map[string]any `json:"groups"`
 }
 
-// A miss is a line that does not match, where it was asked for.
+// A miss is a line that does not match or does not count, where it was asked for.
 type miss struct {
-	Line  int    `json:"line"`
-	Match bool   `json:"match"`
-	Text  string `json:"text"`
+	Line    int       `json:"line"`
+	Match   bool      `json:"match"`
+	Ignored bool      `json:"ignored,omitempty"`
+	Text    string    `json:"text"`
+	Near    *nearMiss `json:"near,omitempty"`
+}
+
+// A nearMiss is where the rule that came furthest in a line stopped.
+type nearMiss struct {
+	Rule   string `json:"rule"`
+	At     int    `json:"at"` // bytes from the start of the line
+	Want   string `json:"want"`
+	Behind bool   `json:"behind,omitempty"` // it wants it there or anywhere behind
 }
 
 // tellJSON prints an object for every line that matches, and for those that were asked for.
@@ -55,7 +88,9 @@ func (t *trial) tellJSON(w io.Writer) teller {
 		case r.Outcome == filter.Matched:
 			return writeJSON(w, t.hit(reader, n, r), "")
 		case t.printMissed && r.Outcome == filter.Missed:
-			return writeJSON(w, miss{n, false, string(line)}, "")
+			return writeJSON(w, miss{Line: n, Text: string(line), Near: t.near(line)}, "")
+		case t.printIgnored && r.Outcome == filter.Ignored:
+			return writeJSON(w, miss{Line: n, Ignored: true, Text: string(line)}, "")
 		}
 		return nil
 	}
@@ -70,30 +105,66 @@ func (t *trial) hit(reader *filter.Reader, n int, r filter.Result) hit {
 
 // report prints what fail2ban-regex prints, in its shape, and more.
 func (t *trial) report(w io.Writer) {
-	fmt.Fprintf(w, "Failregex: %s total\n|- #) [hits] rule (trust)\n", number(t.matched))
-	var idle []string
-	for i, rule := range t.rules {
-		if rule.hits == 0 {
-			idle = append(idle, safe(rule.Name))
-			continue
-		}
-		fmt.Fprintf(w, "|  %d) [%s] %s (%s)\n|     %s\n", i+1, number(rule.hits), safe(rule.Name), trustNote(rule.Trust), safe(rule.Regex))
-		rule.report(w, t.zone)
-	}
-	if len(idle) > 0 {
-		fmt.Fprintf(w, "|  without a hit: %s\n", strings.Join(idle, ", "))
-	}
-	fmt.Fprintf(w, "`-\n\nIgnoreregex: %s total\n\n", number(t.ignored))
+	t.reportRules(w)
+	fmt.Fprintf(w, "Ignoreregex: %s total\n\n", number(t.ignored))
 	t.reportDates(w)
+	reportInjections(w, t.filter)
 	t.reportMissed(w)
 	t.reportLines(w)
 }
 
-func trustNote(trust filter.Trust) string {
-	if trust == filter.Untrusted {
-		return "untrusted: bans only where the jail says trust: accept"
+// reportRules prints the rules, first those that hit something.
+func (t *trial) reportRules(w io.Writer) {
+	fmt.Fprintf(w, "Failregex: %s total\n", number(t.matched))
+	rows := [][]string{{"|- #) [hits] rule", "trust", "engine", "alone"}}
+	for i, rule := range t.rules {
+		rows = append(rows, rule.row(i))
 	}
-	return trust.String()
+	lines := columns(rows)
+	fmt.Fprintln(w, lines[0])
+	for _, idle := range []bool{false, true} {
+		for i, rule := range t.rules {
+			if (rule.hits == 0) != idle {
+				continue
+			}
+			fmt.Fprintln(w, lines[i+1])
+			t.reportRegex(w, rule)
+			rule.report(w, t.zone)
+		}
+	}
+	fmt.Fprint(w, "`-\n\n")
+}
+
+func (rt *ruleTrial) row(i int) []string {
+	row := []string{fmt.Sprintf("|  %d) [%s] %s", i+1, number(rt.hits), safe(rt.Name)), rt.Trust.String(), rt.Engine.String()}
+	if rt.speed.Lines > 0 {
+		row = append(row, fmt.Sprintf("%s a line, %s/s", brief(rt.speed.PerLine()), size(uint64(rt.speed.PerSecond()))))
+	}
+	return row
+}
+
+// brief is a short time in three digits or so.
+func brief(d time.Duration) string {
+	switch {
+	case d < time.Microsecond:
+		return fmt.Sprintf("%d ns", d.Nanoseconds())
+	case d < time.Millisecond:
+		return fmt.Sprintf("%.1f us", float64(d)/float64(time.Microsecond))
+	}
+	return fmt.Sprintf("%.1f ms", float64(d)/float64(time.Millisecond))
+}
+
+// reportRegex prints the regexes of rules that hit, and those without tags of all where asked for.
+func (t *trial) reportRegex(w io.Writer, rule ruleTrial) {
+	if rule.hits > 0 || t.expand {
+		fmt.Fprintf(w, "|     %s\n", safe(rule.Regex))
+	}
+	if t.expand {
+		fmt.Fprintf(w, "|   = %s\n", safe(rule.Expanded))
+	}
+	if rule.hits > 0 && rule.Trust == filter.Untrusted {
+		fmt.Fprint(w, "|     bans only where the jail says trust: accept\n")
+	}
 }
 
 // report prints whom the rule found, those with most hits first.
@@ -162,7 +233,7 @@ func (t *trial) reportMissed(w io.Writer) {
 	default:
 		fmt.Fprint(w, "Missed lines:\n")
 		for _, line := range t.missedLines {
-			fmt.Fprintf(w, "|  %s\n", safe(line))
+			tellMissed(w, "|  ", beginning(line), t.near(line)) //nolint:errcheck // the buffer's flush tells
 		}
 		fmt.Fprint(w, "`-\n\n")
 	}

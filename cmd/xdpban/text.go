@@ -65,6 +65,13 @@ func escapeJSON(text []byte) []byte {
 
 // printTable prints rows, which may be of different lengths, in columns.
 func printTable(w io.Writer, rows [][]string) {
+	for _, line := range columns(rows) {
+		fmt.Fprintln(w, line)
+	}
+}
+
+// columns is rows, which may be of different lengths, as lines with their cells aligned.
+func columns(rows [][]string) []string {
 	var widths []int
 	for _, row := range rows {
 		for i, cell := range row {
@@ -74,13 +81,15 @@ func printTable(w io.Writer, rows [][]string) {
 			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
 		}
 	}
-	for _, row := range rows {
+	lines := make([]string, len(rows))
+	for n, row := range rows {
 		var line strings.Builder
 		for i, cell := range row {
 			fmt.Fprintf(&line, "%-*s  ", widths[i], cell)
 		}
-		fmt.Fprintln(w, strings.TrimRight(line.String(), " "))
+		lines[n] = strings.TrimRight(line.String(), " ")
 	}
+	return lines
 }
 
 // short is a prefix as people write it: an address without its full length.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"net/netip"
@@ -14,21 +15,26 @@ import (
 const (
 	sourcesKept = 10000
 	missedKept  = 20
-	textKept    = 300 // bytes; a name of DNS has 253 at most
+	textKept    = 300     // bytes; a name of DNS has 253 at most
+	speedKept   = 1 << 18 // bytes of lines on which each rule is measured
+	measured    = 10 * time.Millisecond
 )
 
 // A trial is a filter tried on a log.
 type trial struct {
-	filter                    *filter.Filter
-	now                       time.Time
-	zone                      *time.Location
-	dateless                  bool
-	printMissed, printMatched bool
+	filter                                  *filter.Filter
+	now                                     time.Time
+	zone                                    *time.Location
+	dateless                                bool
+	printMissed, printMatched, printIgnored bool
+	expand                                  bool // show regexes without tags too
 
 	rules                                    []ruleTrial
-	dates                                    []int    // lines by template
-	undated                                  int      // matched lines without a date
-	missedLines                              []string // the first of them
+	dates                                    []int            // lines by template
+	undated                                  int              // matched lines without a date
+	missedLines                              [][]byte         // the first of them
+	searcher                                 *filter.Searcher // nil until a line is missed
+	excerpt                                  excerpt
 	lines, matched, missed, ignored, tooLong int
 	bytes                                    int64
 	took                                     time.Duration
@@ -38,6 +44,7 @@ type trial struct {
 type ruleTrial struct {
 	filter.Rule
 	hits    int
+	speed   filter.Speed
 	sources map[string]*sourceTrial
 	more    int // hits of sources that there was no room for
 }
@@ -53,30 +60,94 @@ type sourceTrial struct {
 // A teller says at once what came out of a line, so that nothing is kept of it.
 type teller func(reader *filter.Reader, n int, line []byte, r filter.Result) error
 
-// read tries every line of log.
-func (t *trial) read(log io.Reader, tell teller) error {
+// reader reads lines as the trial's are written.
+func (t *trial) reader() *filter.Reader {
+	if t.dateless {
+		return t.filter.NewDatelessReader()
+	}
+	return t.filter.NewReader(t.zone)
+}
+
+// read tries every line of log. bar may be nil.
+func (t *trial) read(log io.Reader, tell teller, bar *bar) error {
 	t.dates = make([]int, len(t.filter.Templates()))
 	for _, rule := range t.filter.Rules() {
 		t.rules = append(t.rules, ruleTrial{Rule: rule, sources: make(map[string]*sourceTrial)})
 	}
-	reader := t.filter.NewReader(t.zone)
-	if t.dateless {
-		reader = t.filter.NewDatelessReader()
-	}
+	reader := t.reader()
 	meter := &meter{from: log}
 	began := time.Now()
 	err := eachLine(meter, func(n int, line []byte) error {
 		t.lines = n
+		bar.show(meter.bytes, n)
 		if line == nil {
 			t.tooLong++
 			return nil
 		}
+		t.excerpt.add(n, line)
 		result := reader.Read(line, t.now)
 		t.count(line, result)
 		return tell(reader, n, line, result)
 	})
 	t.bytes, t.took = meter.bytes, time.Since(began)
+	bar.clear()
 	return err
+}
+
+// measure finds out how fast each rule is on some of the lines that were read.
+func (t *trial) measure() {
+	for i, speed := range t.filter.Speeds(t.reader(), t.excerpt.lines, t.now, measured) {
+		t.rules[i].speed = speed
+	}
+}
+
+// near is where the rule that came furthest in line stopped; nil: none came far.
+func (t *trial) near(line []byte) *nearMiss {
+	if t.searcher == nil {
+		t.searcher = t.filter.NewSearcher(t.zone)
+		if t.dateless {
+			t.searcher = t.filter.NewDatelessSearcher()
+		}
+	}
+	found, ok := t.searcher.NearMiss(line, t.now)
+	if !ok {
+		return nil
+	}
+	return &nearMiss{t.rules[found.Rule].Name, found.At, found.Want, found.Behind}
+}
+
+// An excerpt keeps lines from all parts of a log, however long that is.
+type excerpt struct {
+	lines [][]byte
+	bytes int
+	step  int // one line in so many is kept
+}
+
+// add keeps line number n or not. Where there is no more room every second of them goes.
+func (e *excerpt) add(n int, line []byte) {
+	e.step = max(e.step, 1)
+	if n%e.step != 0 {
+		return
+	}
+	e.lines = append(e.lines, bytes.Clone(line))
+	e.bytes += len(line)
+	for e.bytes > speedKept && len(e.lines) > 1 {
+		e.thin()
+	}
+}
+
+func (e *excerpt) thin() {
+	kept := e.lines[:0]
+	e.step *= 2
+	e.bytes = 0
+	for i, line := range e.lines {
+		if i%2 == 0 {
+			kept = append(kept, line)
+			e.bytes += len(line)
+		}
+	}
+	clear(e.lines[len(kept):])
+	e.lines = kept
 }
 
 func (t *trial) count(line []byte, r filter.Result) {
@@ -87,7 +158,7 @@ func (t *trial) count(line []byte, r filter.Result) {
 	case filter.Missed:
 		t.missed++
 		if len(t.missedLines) < missedKept {
-			t.missedLines = append(t.missedLines, beginning(line))
+			t.missedLines = append(t.missedLines, bytes.Clone(line))
 		}
 	case filter.Ignored:
 		t.ignored++

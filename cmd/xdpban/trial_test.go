@@ -28,16 +28,18 @@ Nov  9 18:47:25 h app[1]: welcome
 `
 
 const report = `Failregex: 7 total
-|- #) [hits] rule (trust)
-|  1) [5] password (verified)
+|- #) [hits] rule   trust      engine  alone
+|  1) [5] password  verified   linear
 |     ^<PREFIX>bad password of (?P<user>\S+) from <HOST>$
 |      192.0.2.7    3 times  2026-11-09 18:47:21 to 2026-11-09 18:47:25
 |      192.0.2.123  once     2026-11-09 18:47:23
 |      localhost    once     2026-11-09 18:47:23                         a name: never banned
-|  2) [2] user (untrusted: bans only where the jail says trust: accept)
+|  2) [2] user      untrusted  linear
 |     ^<PREFIX>no user .* at <HOST>$
+|     bans only where the jail says trust: accept
 |      2001:db8::7  2 times  2026-11-09 18:47:24 to 2026-11-09 18:48:00
-|  without a hit: never, again
+|  3) [0] never     verified   linear
+|  4) [0] again     verified   linear
 ` + "`-" + `
 
 Ignoreregex: 1 total
@@ -47,6 +49,11 @@ Date template hits:
 |  [8] MON Day [Year] Hour:Minute:Second[.Fraction]
 |  [1] Year-Month-Day[T ]Hour:Minute:Second[.Fraction][Zone]
 |  [1] matched without a date: counted as of now
+` + "`-" + `
+
+Injection: can text that an attacker writes move the address?
+|- no: 3 rules
+|- it is the attacker's already (untrusted): user
 ` + "`-" + `
 
 Missed lines:
@@ -89,14 +96,20 @@ func run(t *testing.T, trial *trial, p program, log io.Reader) string {
 	return out.String()
 }
 
-var speed = regexp.MustCompile(`(?m)^\[\d.*lines/s, .*/s\]\n`)
+var (
+	speed = regexp.MustCompile(`(?m)^\[\d.*lines/s, .*/s\]\n`)
+	alone = regexp.MustCompile(`(?m)  \d[\d.]* (?:ns|us|ms) a line, [\d.]+ \w+/s$`)
+)
 
 func TestReportOfATrial(t *testing.T) {
 	got := run(t, newTrial(t), program{}, strings.NewReader(reportLog))
 	if !speed.MatchString(got) {
 		t.Errorf("the report does not say how fast it was:\n%s", got)
 	}
-	if got = speed.ReplaceAllString(got, ""); got != report {
+	if n := len(alone.FindAllString(got, -1)); n != 4 {
+		t.Errorf("the speed of %d rules is said, want 4", n)
+	}
+	if got = alone.ReplaceAllString(speed.ReplaceAllString(got, ""), ""); got != report {
 		t.Errorf("got\n%s\nwant\n%s", got, report)
 	}
 }

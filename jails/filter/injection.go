@@ -117,8 +117,14 @@ func (f *Filter) injection(i int, lures []string) Injection {
 // linesOf are lines of rule i: as its shape says, and those of the samples that it matches.
 func (f *Filter) linesOf(i int) [][]segment {
 	s, err := f.shapeOf(i)
-	if err != nil {
+	if err != nil || f.maxlines > 1 {
 		return nil
+	}
+	var before *shape
+	if f.pre != nil {
+		if before, err = f.compiler().shape(f.pre.Regex); err != nil {
+			return nil
+		}
 	}
 	var lines [][]segment
 	seen := make(map[string]bool)
@@ -129,9 +135,9 @@ func (f *Filter) linesOf(i int) [][]segment {
 		}
 	}
 	for turn := range turns(s.tree) {
-		add(s.lineOf(turn), turn%2)
+		add(within(before, s.lineOf(turn), turn), turn%2)
 	}
-	if c := s.cutter(); c != nil {
+	if c := s.cutter(); c != nil && before == nil {
 		for _, line := range f.sampleLines(i) {
 			if cut := c.cut(line); cut != nil {
 				add(cut, 2)
@@ -139,6 +145,28 @@ func (f *Filter) linesOf(i int) [][]segment {
 		}
 	}
 	return lines
+}
+
+// within is a line of which a rule sees but the content: what prefregex says is around it.
+func within(before *shape, content []segment, turn int) []segment {
+	if before == nil {
+		return content
+	}
+	var line []segment
+	put := false
+	for _, s := range before.lineOf(turn) {
+		switch {
+		case s.group != contentGroup:
+			line = append(line, s)
+		case !put:
+			put = true
+			line = append(line, content...)
+		}
+	}
+	if !put {
+		return content
+	}
+	return line
 }
 
 // outline is what a line is made of, whatever its words: lines of one outline are attacked once.
@@ -327,10 +355,10 @@ func (a *attack) admits(s segment, planted string) bool {
 }
 
 // shapeOf is the shape of rule i.
-func (f *Filter) shapeOf(i int) (*shape, error) { return newShape(f.rules[i].Regex, f.tags()) }
+func (f *Filter) shapeOf(i int) (*shape, error) { return f.compiler().shape(f.rules[i].Regex) }
 
-// tags are what the tags in f's regexes stand for.
-func (f *Filter) tags() map[string]string {
+// compiler is as f's rules were compiled.
+func (f *Filter) compiler() *compiler {
 	prefix, _ := prefixOf(f.spec.Prefix)
-	return tagsWith(prefix)
+	return &compiler{dialect: f.dialect, tags: tagsWith(prefix), multi: f.maxlines > 1}
 }

@@ -32,7 +32,7 @@ func (f *Filter) Lint() []Finding {
 		l.injection(injections[i])
 		l.quoted(s)
 		l.repetition(s)
-		if !l.never(s) && injections[i].Verdict == Unproven && !eats(s) {
+		if !l.never(s) && injections[i].Verdict == Unproven && !eats(s) && f.dialect == Native {
 			l.find("matches none of the lines that could be made of it, so that nobody can say whether its address can be moved", "give the filter a sample that it matches")
 		}
 	}
@@ -207,12 +207,12 @@ func (l *linter) never(s *shape) bool {
 		l.find(fmt.Sprintf("never matches: its lines have %d bytes at least, and longest is %d", least, f.longest), "raise longest")
 		return true
 	}
-	if !l.anyMatches(l.rule, lines) && s.matchesNothing(false) {
+	if !l.anyMatches(l.rule, lines) && s.matchesNothing(f.dialect == Fail2ban) {
 		l.find("never matches: no line can hold what it asks for", "look for $ before the end, ^ behind the beginning, or an edge where none can be")
 		return true
 	}
 	for i, earlier := range l.shapes[:len(l.shapes)-1] {
-		if l.allMatch(i, lines) && s.within(earlier, false) {
+		if l.allMatch(i, lines) && s.within(earlier, f.dialect == Fail2ban) {
 			l.find(fmt.Sprintf("never matches: every line of it matches %s, which comes before it", f.rules[i].Name),
 				fmt.Sprintf("put it before %s, or leave it out", f.rules[i].Name))
 			return true
@@ -289,7 +289,7 @@ func shortestLine(re *syntax.Regexp) int {
 // ignores wants what keeps lines from counting to be out of the clients' reach.
 func (l *linter) ignores() {
 	for i, ignore := range l.filter.ignore {
-		s, err := newShape(ignore.Regex, l.filter.tags())
+		s, err := l.filter.compiler().shape(ignore.Regex)
 		if err != nil || s.begins {
 			continue
 		}

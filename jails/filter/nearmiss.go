@@ -48,6 +48,9 @@ func (s *Searcher) NearMiss(line []byte, now time.Time) (NearMiss, bool) {
 		return s.tooLong(line, now)
 	}
 	rest := s.reader.see(line, now)
+	if s.filter.maxlines > 1 {
+		return NearMiss{}, false
+	}
 	best := NearMiss{score: shortest - 1}
 	for i, p := range s.rules {
 		if p == nil {
@@ -75,14 +78,8 @@ func (s *Searcher) tooLong(line []byte, now time.Time) (NearMiss, bool) {
 
 // inLine is the place in line that at is in rest, which is line with something taken out.
 func inLine(line, rest []byte, at int) int {
-	tail := rest[at:]
-	if bytes.HasSuffix(line, tail) {
-		return len(line) - len(tail)
-	}
-	if wrapped := bytes.TrimSuffix(line, []byte("]")); bytes.HasSuffix(wrapped, tail) {
-		return len(wrapped) - len(tail)
-	}
-	return at
+	tail := bytes.TrimSuffix(rest[at:], []byte("\n"))
+	return max(bytes.LastIndex(line, tail), 0)
 }
 
 // A progress measures how far a rule gets.

@@ -40,6 +40,6 @@ func prefixOf(daemons []yamldoc.Value[string]) (string, yamldoc.Errors) {
 		tag = `(?:` + strings.Join(quoted, `|`) + `)`
 	}
 	rfc3164 := priority + ` *` + hostname + directory + tag + process + messageID
-	rfc5424 := `(?:<\d{1,3}>1 )? *\S*[^\s:] ` + directory + tag + ` (?:\d+|-) \S+ ` + structured + ` (?:\x{FEFF})?`
+	rfc5424 := `(?:<\d{1,3}>1 )? *\S*[^\s:] ` + directory + tag + ` (?:\d+|-) \S+ ` + structured + " \ufeff?"
 	return `(?:` + rfc3164 + `|` + rfc5424 + `|\[\] +| *)`, errs
 }

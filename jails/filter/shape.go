@@ -3,11 +3,9 @@ package filter
 import (
 	"fmt"
 	"maps"
-	"regexp"
 	"regexp/syntax"
 	"slices"
 	"strings"
-	"unicode/utf8"
 )
 
 // A shape is a regex as a tree in which a tag is one character of its own, so that what
@@ -20,6 +18,7 @@ type shape struct {
 	begins  bool             // every match begins where the text does
 	ends    bool             // every match ends where the text does
 	row     []*syntax.Regexp // what stands in a row in tree
+	groups  []string         // names of the groups that have none in tree, by index
 }
 
 // firstMark is the first character that stands for a tag: one for private use.
@@ -28,28 +27,41 @@ const firstMark rune = 0xE000
 // headerMark stands for <PREFIX>. The marks of all others, which find whom, follow by name.
 const headerMark = firstMark
 
-// newShape is the shape of a regex as written, whose tags stand for what tags says. The error
-// is that of package syntax, about a regex without its look-around, or about its tags.
-func newShape(written string, tags map[string]string) (*shape, error) {
+// shape is the shape of a regex as written. The error is about its tags or its syntax.
+func (c *compiler) shape(written string) (*shape, error) {
 	s := &shape{meaning: make(map[rune]string), names: make(map[rune]string)}
+	read := s.native
+	if c.dialect == Fail2ban {
+		read = s.fail2ban
+	}
+	expr, err := read(c, written)
+	if err != nil {
+		return nil, err
+	}
+	if s.tree, err = syntax.Parse(expr, syntax.Perl); err != nil {
+		return nil, err
+	}
+	s.row = row(s.tree, nil)
+	s.begins, s.ends = atBegin(s.tree), atEnd(s.tree)
+	return s, nil
+}
+
+// native is a regex of our dialect with marks for tags, as package syntax reads it.
+func (s *shape) native(c *compiler, written string) (string, error) {
 	marks := make(map[string]string)
-	for n, tag := range slices.Sorted(maps.Keys(tags)) {
-		marks[tag] = s.mark(tag, tags[tag], n)
+	for n, tag := range slices.Sorted(maps.Keys(c.tags)) {
+		marks[tag] = s.mark(tag, c.tags[tag], n)
 	}
 	marked, err := expand(written, marks)
-	if err != nil {
-		return nil, err
+	s.whole = !looksAround.MatchString(marked)
+	if err != nil || s.whole {
+		return marked, err
 	}
-	plain := withoutLookaround(marked)
-	s.whole = plain == marked
-	tree, err := syntax.Parse(plain, syntax.Perl)
+	p, err := nativePattern(marked)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
-	s.tree = tree
-	s.row = row(tree, nil)
-	s.begins, s.ends = atBegin(tree), atEnd(tree)
-	return s, nil
+	return p.wider(), nil
 }
 
 // mark is what stands in a shape for a tag, the nth of all. Tags that find nobody are what they mean.
@@ -63,6 +75,48 @@ func (s *shape) mark(tag, meaning string, n int) string {
 	}
 	s.meaning[mark], s.names[mark] = meaning, tag
 	return string(mark)
+}
+
+// fail2ban is a regex of fail2ban's with marks for the tags that find an address.
+func (s *shape) fail2ban(c *compiler, written string) (string, error) {
+	names := slices.Sorted(maps.Keys(fail2banTags))
+	var wrong error
+	marked := fail2banTag.ReplaceAllStringFunc(written, func(tag string) string {
+		name := tag[1 : len(tag)-1]
+		meaning := fail2banTags[name]
+		if !strings.Contains(meaning, f2bIP4) && !strings.Contains(meaning, f2bIP6) {
+			return tag
+		}
+		p, err := pythonPattern(meaning, false)
+		if err != nil {
+			wrong = err
+			return tag
+		}
+		n, _ := slices.BinarySearch(names, name)
+		mark := headerMark + 1 + rune(n)
+		s.meaning[mark], s.names[mark] = p.write(Linear), tag
+		return string(mark)
+	})
+	if wrong != nil {
+		return "", wrong
+	}
+	p, err := pythonPattern(expandFail2ban(marked), c.multi)
+	if err != nil {
+		return "", err
+	}
+	if s.whole = !p.backtracks; s.whole {
+		s.groups = p.groups
+		return p.write(Linear), nil
+	}
+	return p.wider(), nil
+}
+
+// group is the name of the group re; "": it has none.
+func (s *shape) group(re *syntax.Regexp) string {
+	if re.Name == "" && re.Cap < len(s.groups) {
+		return s.groups[re.Cap]
+	}
+	return groupName(re.Name)
 }
 
 // findsHost reports whether mark finds whom.
@@ -239,96 +293,4 @@ func inRanges(ranges []rune, r rune) bool {
 		}
 	}
 	return false
-}
-
-// lookaround begins what package syntax does not know.
-var lookaround = regexp.MustCompile(`^\(\?(?:<?[=!]|>|#|\(\w+\))`)
-
-// reference is a back-reference.
-var reference = regexp.MustCompile(`^(?:\(\?P=\w+\)|\\k<\w+>|\\k'\w+'|\\[1-9])`)
-
-// withoutLookaround is regex without what looks at text and takes none; (?>x) becomes
-// (?:x), (?(group)a|b) becomes (?:a|b), a back-reference any word.
-func withoutLookaround(regex string) string {
-	var b strings.Builder
-	for at := 0; at < len(regex); {
-		rest := regex[at:]
-		if ref := reference.FindString(rest); ref != "" {
-			b.WriteString(`\S*?`)
-			at += len(ref)
-			continue
-		}
-		if n := token(rest); n > 1 || rest[0] != '(' {
-			b.WriteString(rest[:n])
-			at += n
-			continue
-		}
-		kind := lookaround.FindString(rest)
-		switch {
-		case kind == "":
-			b.WriteByte('(')
-			at++
-		case kind == "(?>" || strings.HasPrefix(kind, "(?("):
-			b.WriteString("(?:")
-			at += len(kind)
-		default:
-			at += groupLength(rest)
-		}
-	}
-	return b.String()
-}
-
-// token is the length of the first thing in regex that brackets mean nothing in: an
-// escaped character, a class; or one character.
-func token(regex string) int {
-	switch regex[0] {
-	case '\\':
-		_, n := utf8.DecodeRuneInString(regex[1:])
-		return 1 + n
-	case '[':
-		return classLength(regex)
-	}
-	_, n := utf8.DecodeRuneInString(regex)
-	return n
-}
-
-// classLength is the length of the class that regex begins with.
-func classLength(regex string) int {
-	at := 1
-	if strings.HasPrefix(regex[at:], "^") {
-		at++
-	}
-	if strings.HasPrefix(regex[at:], "]") {
-		at++
-	}
-	for at < len(regex) && regex[at] != ']' {
-		switch {
-		case regex[at] == '\\':
-			at++
-		case strings.HasPrefix(regex[at:], "[:"):
-			if end := strings.Index(regex[at:], ":]"); end > 0 {
-				at += end + 1
-			}
-		}
-		at++
-	}
-	return min(at+1, len(regex))
-}
-
-// groupLength is the length of the group that regex begins with.
-func groupLength(regex string) int {
-	depth, at := 0, 0
-	for at < len(regex) {
-		switch regex[at] {
-		case '(':
-			depth++
-		case ')':
-			depth--
-		}
-		at += token(regex[at:])
-		if depth == 0 {
-			return at
-		}
-	}
-	return len(regex)
 }

@@ -60,8 +60,13 @@ func (r *rule) speed(rests [][]byte, limit time.Duration) Speed {
 	return s
 }
 
-// see is what rules see of line, valid until the next call.
+// see is what rules see of line, valid until the next call; nil: prefregex shows them nothing.
 func (r *Reader) see(line []byte, now time.Time) []byte {
 	r.Read(line, now)
-	return r.cut(line, r.date)
+	text := r.cut(line, r.date)
+	if r.memory != nil {
+		text = append(bytes.Clone(r.memory.view), '\n')
+	}
+	inner, _ := r.content(text)
+	return inner
 }

@@ -77,8 +77,8 @@ func (w *scribe) write(re *syntax.Regexp) {
 		w.write(re.Sub[w.turn/2%len(re.Sub)])
 	case syntax.OpCapture:
 		outer := w.group
-		if re.Name != "" {
-			w.group = re.Name
+		if name := w.shape.group(re); name != "" {
+			w.group = name
 		}
 		w.write(re.Sub[0])
 		w.group = outer
@@ -172,17 +172,15 @@ func turns(re *syntax.Regexp) int {
 // A cutter is a shape as a regex in which the wild parts, the header and whom it finds are
 // groups, so that lines that match can be cut into segments.
 type cutter struct {
-	shape *shape
+	scribe
 	re    *regexp.Regexp
 	parts map[string]segment // by group
-	scribe
 }
 
 // cutter is nil where s does not compile in this way.
 func (s *shape) cutter() *cutter {
-	c := &cutter{shape: s, parts: make(map[string]segment)}
-	c.scribe.begun = !s.begins
-	re, err := regexp.Compile(s.regex(c.group(s.tree, "")))
+	c := &cutter{scribe: scribe{shape: s, begun: !s.begins}, parts: make(map[string]segment)}
+	re, err := regexp.Compile(s.regex(c.grouped(s.tree, "")))
 	if err != nil {
 		return nil
 	}
@@ -190,20 +188,20 @@ func (s *shape) cutter() *cutter {
 	return c
 }
 
-// group is re with groups around what is to be cut out.
-func (c *cutter) group(re *syntax.Regexp, name string) *syntax.Regexp {
+// grouped is re with groups around what is to be cut out.
+func (c *cutter) grouped(re *syntax.Regexp, name string) *syntax.Regexp {
 	switch {
 	case isWild(re):
 		return c.capture(re, segment{kind: c.wildKind(re.Sub[0]), part: re, group: name})
 	case re.Op == syntax.OpLiteral:
 		return c.groupLiteral(re, name)
-	case re.Op == syntax.OpCapture && re.Name != "":
-		name = re.Name
+	case re.Op == syntax.OpCapture && c.shape.group(re) != "":
+		name = c.shape.group(re)
 	}
 	copied := *re
 	copied.Sub = make([]*syntax.Regexp, len(re.Sub))
 	for i, sub := range re.Sub {
-		copied.Sub[i] = c.group(sub, name)
+		copied.Sub[i] = c.grouped(sub, name)
 	}
 	return &copied
 }

@@ -1,0 +1,55 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"unicode/utf8"
+
+	"xdpban/jails/filter"
+)
+
+// reportInjections says which rules find somebody else when an attacker writes the right text,
+// and shows a line that proves it.
+func reportInjections(w io.Writer, f *filter.Filter) {
+	rules := f.Rules()
+	names := make(map[filter.Verdict][]string)
+	var holes []filter.Injection
+	for _, i := range f.Injections() {
+		names[i.Verdict] = append(names[i.Verdict], safe(rules[i.Rule].Name))
+		if i.Verdict == filter.Moves || i.Verdict == filter.Escapes {
+			holes = append(holes, i)
+		}
+	}
+	fmt.Fprint(w, "Injection: can text that an attacker writes move the address?\n")
+	if n := len(names[filter.Steady]); n > 0 {
+		fmt.Fprintf(w, "|- no: %s\n", counted(n, "rule"))
+	}
+	if list := names[filter.Believed]; len(list) > 0 {
+		fmt.Fprintf(w, "|- it is the attacker's already (untrusted): %s\n", strings.Join(list, ", "))
+	}
+	if list := names[filter.Unproven]; len(list) > 0 {
+		fmt.Fprintf(w, "|- not known, for want of a line that matches: %s\n", strings.Join(list, ", "))
+	}
+	for _, hole := range holes {
+		reportHole(w, hole, rules)
+	}
+	fmt.Fprint(w, "`-\n\n")
+}
+
+// reportHole prints a line and marks what the attacker wrote in it.
+func reportHole(w io.Writer, hole filter.Injection, rules []filter.Rule) {
+	condition := ""
+	if hole.Verdict == filter.Escapes {
+		condition = ", if the daemon lets through what that excludes"
+	}
+	by := ""
+	if hole.By != hole.Rule {
+		by = " by " + safe(rules[hole.By].Name)
+	}
+	fmt.Fprintf(w, "|- YES: %s, through %s%s\n", safe(rules[hole.Rule].Name), safe(hole.Part), condition)
+	before, planted := safe(hole.Line[:hole.From]), safe(hole.Line[hole.From:hole.To])
+	fmt.Fprintf(w, "|     %s\n", safe(hole.Line))
+	fmt.Fprintf(w, "|     %*s%s\n", utf8.RuneCountInString(before), "", strings.Repeat("^", utf8.RuneCountInString(planted)))
+	fmt.Fprintf(w, "|     what is marked is the attacker's text: found%s is %v, not %v\n", by, hole.Planted, hole.True)
+}
