@@ -21,12 +21,9 @@ func FindFilter(config, name string) (f *filter.Filter, from string, err error) 
 		}
 		name = filter.WithMode(bare, mode)
 	}
-	p := place{}
-	if config != "" {
-		if p.dir, err = filepath.Abs(filepath.Dir(config)); err != nil {
-			return nil, "", yamldoc.Errors{{File: config, Msg: err.Error()}}
-		}
-		p.shown = filepath.Dir(config)
+	p, err := around(config)
+	if err != nil {
+		return nil, "", err
 	}
 	file, errs, err := newFilters(p).find(name)
 	var one *yamldoc.Error

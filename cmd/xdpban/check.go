@@ -15,11 +15,13 @@ import (
 )
 
 func checkVerb(p *program) *cobra.Command {
-	var dump bool
+	var dump, all, strict bool
 	c := p.looks(&cobra.Command{
-		Use:     "check",
-		Short:   "validate the configuration and run the samples of its filters",
-		Example: "  xdpban check -c /etc/xdpban/xdpban.yaml\n  xdpban check --dump",
+		Use:   "check",
+		Short: "validate the configuration, run the samples of its filters, find what could be better",
+		Long: "Filters of jails are looked at; with --all, and where no configuration is given, all that jails could name.\n" +
+			"Findings are no errors unless --strict says so. Each comes with what to write instead.",
+		Example: "  xdpban check -c /etc/xdpban/xdpban.yaml\n  xdpban check --all --strict\n  xdpban check --dump",
 		Args:    arguments(0, 0, ""),
 		RunE: func(c *cobra.Command, _ []string) error {
 			if dump && p.json {
@@ -31,15 +33,20 @@ func checkVerb(p *program) *cobra.Command {
 				return p.dump(config)
 			}
 			result := examine(configName(path), config, err)
+			if all || path == "" {
+				result.library(path)
+			}
 			if err := p.show(result, result.print); err != nil {
 				return err
 			}
-			if len(result.Errors) > 0 {
+			if len(result.Errors) > 0 || strict && len(result.Findings) > 0 {
 				return said(78)
 			}
 			return nil
 		},
 	})
+	c.Flags().BoolVar(&all, "all", false, "look at all filters that jails could name")
+	c.Flags().BoolVar(&strict, "strict", false, "take findings for errors")
 	c.Flags().BoolVar(&dump, "dump", false, "print the configuration with every default filled in")
 	return c
 }
@@ -55,9 +62,12 @@ func (p *program) dump(config *jails.Config) error {
 
 // An examination is what check finds.
 type examination struct {
-	Config string       `json:"config"`
-	Errors []mistake    `json:"errors"`
-	Jails  []jailReport `json:"jails"`
+	Config   string       `json:"config"`
+	Errors   []mistake    `json:"errors"`
+	Findings []finding    `json:"findings"`
+	Jails    []jailReport `json:"jails"`
+	Filters  int          `json:"filters,omitempty"` // of the library, where it was looked at
+	Samples  int          `json:"samples,omitempty"` // of these
 }
 
 // A mistake is where the configuration is wrong, and what to do.
@@ -87,7 +97,7 @@ type logReport struct {
 }
 
 func examine(name string, config *jails.Config, err error) examination {
-	result := examination{Config: name, Errors: []mistake{}, Jails: []jailReport{}}
+	result := examination{Config: name, Errors: []mistake{}, Findings: []finding{}, Jails: []jailReport{}}
 	if err != nil {
 		result.Errors = mistakes(name, err)
 		return result
@@ -101,12 +111,15 @@ func examine(name string, config *jails.Config, err error) examination {
 			report.Logs = append(report.Logs, logReport{path, len(files)})
 		}
 		result.Jails = append(result.Jails, report)
-		if jail.FilterPath != "" && tried[jail.FilterPath] {
-			continue
+		if key := jail.FilterPath + jail.Filter.Mode; jail.FilterPath == "" || !tried[key] {
+			tried[key] = true
+			result.samples(jail.Name, jail.Filter)
+			if jail.Enabled {
+				result.lint(jail.Name, jail.Filter)
+			}
 		}
-		tried[jail.FilterPath] = true
-		for _, sample := range jail.Filter.Check() {
-			result.Errors = append(result.Errors, mistake{File: sample.File, Line: sample.Line, Jail: jail.Name, Text: "sample: " + sample.Msg, Hint: "the line is: " + sample.Text})
+		if jail.Enabled {
+			result.lintJail(jail)
 		}
 	}
 	return result
@@ -137,6 +150,7 @@ func (e examination) print(w io.Writer) {
 		return
 	}
 	fmt.Fprintf(w, "configuration %s: ok\n\n", safe(e.Config))
+	defer e.printFindings(w)
 	rows := [][]string{{"JAIL", "STATE", "FILTER", "RULES", "SAMPLES", "LOGS"}}
 	for _, j := range e.Jails {
 		state := "off"
@@ -146,6 +160,9 @@ func (e examination) print(w io.Writer) {
 		rows = append(rows, []string{j.Name, state, safe(j.Filter), number(j.Rules), samplesNote(j.Samples), logNames(j.Logs)})
 	}
 	printTable(w, rows)
+	if e.Filters > 0 {
+		fmt.Fprintf(w, "\n%s to choose from, %s ok\n", counted(e.Filters, "filter"), counted(e.Samples, "sample"))
+	}
 }
 
 func samplesNote(n int) string {

@@ -34,7 +34,7 @@ type program struct {
 
 // verbs are the commands, in the order of the help text.
 var verbs = []func(*program) *cobra.Command{
-	runVerb, checkVerb, regexVerb,
+	runVerb, checkVerb, regexVerb, dryRunVerb, explainVerb, filtersVerb,
 	statusVerb, bansVerb, banVerb, unbanVerb, verifyVerb, reloadVerb, doctorVerb, detachVerb,
 	importVerb, demoVerb, versionVerb, completionVerb,
 }

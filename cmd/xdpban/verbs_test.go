@@ -46,7 +46,7 @@ func TestHelpListsTheVerbsInTheirOrder(t *testing.T) {
 	for line := range strings.Lines(list) {
 		got = append(got, strings.Fields(line)[0])
 	}
-	const want = "run check regex status bans ban unban verify reload doctor detach import demo version completion help"
+	const want = "run check regex dry-run explain filters status bans ban unban verify reload doctor detach import demo version completion help"
 	if strings.Join(got, " ") != want {
 		t.Errorf("the help lists %s, want %s", got, want)
 	}

@@ -179,6 +179,9 @@ func (f *Filter) Groups() []string {
 	return slices.Sorted(maps.Keys(names))
 }
 
+// Spec is what f was made of. It must not be changed.
+func (f *Filter) Spec() *Spec { return f.spec }
+
 // NewReader reads the lines of one file, whose dates are in loc where they name no zone.
 func (f *Filter) NewReader(loc *time.Location) *Reader {
 	r := f.NewDatelessReader()

@@ -17,7 +17,7 @@ type NearMiss struct {
 	Want   string // what the rule wants there, in words
 	Behind bool   // it wants it there or anywhere behind
 
-	score int // characters that the rule says and the line has
+	Score int // characters that the rule says and the line has
 }
 
 // A Searcher finds near misses in lines of one file. It is not for concurrent use.
@@ -51,18 +51,18 @@ func (s *Searcher) NearMiss(line []byte, now time.Time) (NearMiss, bool) {
 	if s.filter.maxlines > 1 {
 		return NearMiss{}, false
 	}
-	best := NearMiss{score: shortest - 1}
+	best := NearMiss{Score: shortest - 1}
 	for i, p := range s.rules {
 		if p == nil {
 			continue
 		}
-		if near := p.in(rest); near.score > best.score {
+		if near := p.in(rest); near.Score > best.Score {
 			best = near
 			best.Rule = i
 		}
 	}
 	best.At = inLine(line, rest, best.At)
-	return best, best.score >= shortest
+	return best, best.Score >= shortest
 }
 
 // tooLong is the near miss of a line that would match were it not for its length.
@@ -156,11 +156,11 @@ func (p *progress) in(rest []byte) NearMiss {
 	}
 	reached := p.reached(rest[from:])
 	if reached == len(p.steps) {
-		return NearMiss{At: from, Want: "what look-around in its regex demands", score: p.score(reached)}
+		return NearMiss{At: from, Want: "what look-around in its regex demands", Score: p.score(reached)}
 	}
 	near := p.stop(rest[from:], reached)
 	near.At += from
-	if found := p.all.FindIndex(rest); found != nil && near.score < p.score(len(p.steps)) {
+	if found := p.all.FindIndex(rest); found != nil && near.Score < p.score(len(p.steps)) {
 		return p.misplaced(found[0])
 	}
 	return near
@@ -186,7 +186,7 @@ func (p *progress) misplaced(at int) NearMiss {
 	if p.header != nil {
 		want = "what " + p.shape.names[headerMark] + " stands for right before"
 	}
-	return NearMiss{At: at, Want: want, score: p.score(len(p.steps))}
+	return NearMiss{At: at, Want: want, Score: p.score(len(p.steps))}
 }
 
 // score is how many characters the first n steps say.
@@ -203,7 +203,7 @@ func (p *progress) score(n int) int {
 // stop is the near miss of text that has the first reached steps and not the next.
 func (p *progress) stop(text []byte, reached int) NearMiss {
 	next := p.steps[reached]
-	near := NearMiss{Want: p.want(next), score: p.score(reached)}
+	near := NearMiss{Want: p.want(next), Score: p.score(reached)}
 	firm := reached
 	for firm > 0 && isWild(p.steps[firm-1]) {
 		firm--
@@ -219,7 +219,7 @@ func (p *progress) stop(text []byte, reached int) NearMiss {
 	at, said, width := likeliest(text[near.At:], next, near.Behind)
 	if said > 1 || !near.Behind {
 		near.At += at + width
-		near.score += said
+		near.Score += said
 		near.Behind = false
 	}
 	return near

@@ -1,0 +1,179 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"xdpban/internal/yamldoc"
+	"xdpban/jails"
+	"xdpban/jails/filter"
+)
+
+// A finding is what is valid and could be better, and what to write instead.
+type finding struct {
+	File    string `json:"file,omitempty"`
+	Line    int    `json:"line,omitempty"`
+	Jail    string `json:"jail,omitempty"`
+	Filter  string `json:"filter,omitempty"`
+	Rule    string `json:"rule,omitempty"`
+	What    string `json:"finding"`
+	Instead string `json:"instead"`
+}
+
+// samples runs the samples of f, which jail uses.
+func (e *examination) samples(jail string, f *filter.Filter) {
+	for _, failed := range f.Check() {
+		e.Errors = append(e.Errors, mistake{File: failed.File, Line: failed.Line, Jail: jail,
+			Text: "sample: " + failed.Msg, Hint: "the line is: " + failed.Text})
+	}
+}
+
+// lint adds what there is to say about f, which jail uses. What has been said of a rule in
+// another mode is not said again.
+func (e *examination) lint(jail string, f *filter.Filter) {
+	for _, found := range f.Lint() {
+		made := finding{found.File, found.Line, jail, f.String(), found.Rule, found.What, found.Instead}
+		again := func(other finding) bool {
+			return other.File == made.File && other.Line == made.Line && other.Rule == made.Rule && other.What == made.What && made.File != ""
+		}
+		if !slices.ContainsFunc(e.Findings, again) {
+			e.Findings = append(e.Findings, made)
+		}
+	}
+}
+
+// library looks at all filters that jails of the configuration at path can name.
+func (e *examination) library(path string) {
+	all, err := jails.Library(path)
+	if err != nil {
+		for _, m := range mistakes(configName(path), err) {
+			if !slices.Contains(e.Errors, m) {
+				e.Errors = append(e.Errors, m)
+			}
+		}
+		return
+	}
+	e.Filters = len(all)
+	for _, entry := range all {
+		e.Samples += len(entry.Spec.Samples)
+		for i, mode := range entry.Spec.Modes() {
+			f, err := entry.In(mode)
+			if err != nil {
+				e.Errors = append(e.Errors, mistakes(entry.From, err)...)
+				break
+			}
+			if i == 0 { // Check reads each sample in its own mode
+				e.samples("", f)
+			}
+			e.lint("", f)
+		}
+	}
+}
+
+// sipServers are the daemons whose peers can be forged and are few: filters are named after them.
+var sipServers = []string{"asterisk", "kamailio", "opensips", "freeswitch"}
+
+// lintJail looks at what a jail that is on makes of its filter.
+func (e *examination) lintJail(jail jails.JailConfig) {
+	add := func(what, instead string) {
+		e.Findings = append(e.Findings, finding{Jail: jail.Name, What: what, Instead: instead})
+	}
+	loopback := func(p netip.Prefix) bool { return p.Addr().IsLoopback() }
+	other := func(p netip.Prefix) bool { return !loopback(p) }
+	if isSIP(jail.Filter.Name) && !slices.ContainsFunc(jail.IgnoreIP, other) {
+		add("exempts nobody: whoever forges the source of SIP packets can have your trunks and phones shut out",
+			"list their networks in ignoreip")
+	}
+	for _, pattern := range jail.Logpath {
+		files, _ := filepath.Glob(pattern) // Load has seen that the pattern is good
+		for _, file := range files {
+			if what, instead := undated(jail.Filter, file); what != "" {
+				add(what, instead)
+			}
+		}
+	}
+}
+
+func isSIP(name string) bool {
+	return slices.ContainsFunc(sipServers, func(server string) bool { return strings.HasPrefix(name, server) })
+}
+
+// undated says what is wrong with the dates in the last lines of the log at path; "": nothing.
+func undated(f *filter.Filter, path string) (what, instead string) {
+	lines, err := lastLines(path)
+	if err != nil {
+		return fmt.Sprintf("log %s: %v: nobody knows whether its lines have dates", path, reason(err)), "run check as the daemon runs"
+	}
+	r := f.NewReader(time.Local)
+	read := 0
+	for _, line := range lines {
+		if len(line) == 0 {
+			continue
+		}
+		read++
+		if r.Read(line, time.Now()).Template >= 0 {
+			return "", ""
+		}
+	}
+	if read < enoughLines {
+		return "", ""
+	}
+	return fmt.Sprintf("log %s: no date is recognised in any of its last %s: failures count as of when they are read", path, counted(read, "line")),
+		"give the filter a datepattern"
+}
+
+// What of a log is looked at.
+const (
+	lastBytes   = 64 << 10
+	enoughLines = 3 // fewer say nothing: a line may be the second half of another
+)
+
+// lastLines are the last lines of a log, without the first of them, of which a part may be missing.
+func lastLines(path string) ([][]byte, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, &fs.PathError{Op: "read", Path: path, Err: fmt.Errorf("is no regular file")}
+	}
+	from := max(info.Size()-lastBytes, 0)
+	text, err := io.ReadAll(io.NewSectionReader(file, from, lastBytes))
+	if err != nil {
+		return nil, err
+	}
+	lines := bytes.Split(text, []byte("\n"))
+	if from > 0 {
+		lines = lines[1:]
+	}
+	return lines, nil
+}
+
+// printFindings prints what could be better behind what is wrong.
+func (e examination) printFindings(w io.Writer) {
+	if len(e.Findings) == 0 {
+		return
+	}
+	fmt.Fprintf(w, "\n%s\n", counted(len(e.Findings), "finding"))
+	for _, f := range e.Findings {
+		key := ""
+		if f.Rule != "" {
+			key = "rule " + f.Rule
+		}
+		place := yamldoc.Error{File: f.File, Line: f.Line, Jail: f.Jail, Key: key, Msg: f.What}
+		fmt.Fprintf(w, "%s\n    instead: %s\n", safe(place.Error()), safe(f.Instead))
+	}
+}
