@@ -121,8 +121,8 @@ func (f *Filter) linesOf(i int) [][]segment {
 		return nil
 	}
 	var before *shape
-	if f.pre != nil {
-		if before, err = f.compiler().shape(f.pre.Regex); err != nil {
+	if len(f.pre) > 0 {
+		if before, err = f.compiler().shape(f.pre[0].Regex); err != nil {
 			return nil
 		}
 	}
@@ -205,6 +205,7 @@ var sampleTime = time.Date(2026, time.December, 31, 0, 0, 0, 0, time.UTC)
 // An attack is on one line of one rule.
 type attack struct {
 	filter        *Filter
+	reader        *Reader
 	rule          int
 	segments      []segment
 	host          int // index of the segment that names whom
@@ -253,7 +254,10 @@ func text(segments []segment) string {
 
 // read is who comes out of line to be banned, and by which rule.
 func (a *attack) read(line string) (netip.Addr, int) {
-	got := a.filter.NewReader(time.UTC).Read([]byte(line), sampleTime)
+	if a.reader == nil || a.filter.dialect == Fail2ban { // whose readers remember lines
+		a.reader = a.filter.NewReader(time.UTC)
+	}
+	got := a.reader.Read([]byte(line), sampleTime)
 	if got.Outcome != Matched || a.filter.rules[got.Rule].Trust == Untrusted {
 		return netip.Addr{}, 0
 	}
