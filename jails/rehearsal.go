@@ -16,7 +16,8 @@ import (
 // what it bans is out from then on. It is not for concurrent use.
 type Rehearsal struct {
 	reader reader
-	clock  time.Time // the latest time that a line said
+	clock  time.Time // the latest time that a matching line said
+	last   []byte    // the last line that has a date
 	live   map[netip.Prefix]*Rehearsed
 	bans   []*Rehearsed
 	found  *Found // by the line that is read; nil: nobody
@@ -59,6 +60,9 @@ func (r *Rehearsal) Read(line []byte, now time.Time) filter.Result {
 	jail := r.reader.jail
 	jail.lines.Add(1)
 	result := r.reader.filter.Read(line, now)
+	if result.Template >= 0 {
+		r.last = append(r.last[:0], line...)
+	}
 	switch result.Outcome {
 	case filter.Ignored:
 		jail.ignored.Add(1)
@@ -113,8 +117,14 @@ func (r *Rehearsal) isOut(result filter.Result) bool {
 // Bans are those that there would have been, in the order in which they began.
 func (r *Rehearsal) Bans() []*Rehearsed { return r.bans }
 
-// Clock is the latest time that a line said.
-func (r *Rehearsal) Clock() time.Time { return r.clock }
+// End is when the log ends: the time of the last line that has a date, or of the last that matches;
+// now is as in Read.
+func (r *Rehearsal) End(now time.Time) time.Time {
+	if at, ok := r.reader.filter.Date(r.last, now); ok && at.After(r.clock) {
+		return at
+	}
+	return r.clock
+}
 
 // Status is what the jail has seen. Lines about what was out already are among Lines alone.
 func (r *Rehearsal) Status() JailStatus { return r.reader.jail.status(nil, r.clock) }

@@ -76,6 +76,9 @@ func TestARehearsalBansByTheTimesOfTheLines(t *testing.T) {
 	if strings.Join(got, "\n") != strings.Join(want, "\n") {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
+	if end := day.Add(11*time.Hour + 51*time.Minute); !r.End(day.Add(24 * time.Hour)).Equal(end) {
+		t.Errorf("ends at %v, want %v", r.End(day.Add(24*time.Hour)), end)
+	}
 	s := r.Status()
 	s.Filter, s.LastMatch, s.Sources = "", time.Time{}, 0
 	if want := (JailStatus{Name: "app", Lines: 15, Matched: 9, Allowed: 1, Untrusted: 1, Names: 1, Stale: 1, Found: 2}); fmt.Sprint(s) != fmt.Sprint(want) {

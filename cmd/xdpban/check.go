@@ -19,7 +19,8 @@ func checkVerb(p *program) *cobra.Command {
 	c := p.looks(&cobra.Command{
 		Use:   "check",
 		Short: "validate the configuration, run the samples of its filters, find what could be better",
-		Long: "Filters of jails are looked at; with --all, and where no configuration is given, all that jails could name.\n" +
+		Long: "Samples are run of the filters of jails; with --all, and where no configuration is given, of all that jails could name.\n" +
+			"What could be better is looked for in filters of jails that are on; with --all, in all.\n" +
 			"Findings are no errors unless --strict says so. Each comes with what to write instead.",
 		Example: "  xdpban check -c /etc/xdpban/xdpban.yaml\n  xdpban check --all --strict\n  xdpban check --dump",
 		Args:    arguments(0, 0, ""),
@@ -34,7 +35,7 @@ func checkVerb(p *program) *cobra.Command {
 			}
 			result := examine(configName(path), config, err)
 			if all || path == "" {
-				result.library(path)
+				result.library(path, all)
 			}
 			if err := p.show(result, result.print); err != nil {
 				return err

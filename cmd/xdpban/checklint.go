@@ -50,8 +50,9 @@ func (e *examination) lint(jail string, f *filter.Filter) {
 	}
 }
 
-// library looks at all filters that jails of the configuration at path can name.
-func (e *examination) library(path string) {
+// library runs the samples of all filters that jails of the configuration at path can name; lint: and
+// looks for what could be better.
+func (e *examination) library(path string, lint bool) {
 	all, err := jails.Library(path)
 	if err != nil {
 		for _, m := range mistakes(configName(path), err) {
@@ -73,7 +74,9 @@ func (e *examination) library(path string) {
 			if i == 0 { // Check reads each sample in its own mode
 				e.samples("", f)
 			}
-			e.lint("", f)
+			if lint {
+				e.lint("", f)
+			}
 		}
 	}
 }

@@ -72,7 +72,8 @@ func (p *program) dryRun(r *jails.Rehearsal, log io.Reader, now time.Time, zone 
 	if err != nil {
 		return err
 	}
-	result := dryRunOf(r, tooLong, zone)
+	result := dryRunOf(r, zone)
+	result.TooLong, result.end = tooLong, r.End(now)
 	return p.show(result, result.print)
 }
 
@@ -90,7 +91,7 @@ type dryRun struct {
 	Kept      int      `json:"kept_out"` // lines about addresses that were out
 	Bans      []dryBan `json:"bans"`
 
-	clock time.Time
+	end time.Time // of the log
 }
 
 // A dryBan is one ban that there would have been.
@@ -104,10 +105,10 @@ type dryBan struct {
 	Kept     int       `json:"kept_out"`
 }
 
-func dryRunOf(r *jails.Rehearsal, tooLong int, zone *time.Location) dryRun {
+func dryRunOf(r *jails.Rehearsal, zone *time.Location) dryRun {
 	s := r.Status()
-	d := dryRun{Jail: s.Name, Lines: s.Lines, TooLong: tooLong, Matched: s.Matched, Ignored: s.Ignored, Allowed: s.Allowed,
-		Untrusted: s.Untrusted, Names: s.Names, Stale: s.Stale, Bans: []dryBan{}, clock: r.Clock()}
+	d := dryRun{Jail: s.Name, Lines: s.Lines, Matched: s.Matched, Ignored: s.Ignored, Allowed: s.Allowed,
+		Untrusted: s.Untrusted, Names: s.Names, Stale: s.Stale, Bans: []dryBan{}}
 	for _, b := range r.Bans() {
 		d.Kept += b.Kept
 		d.Bans = append(d.Bans, dryBan{short(b.Ban.Prefix), b.Ban.Since.In(zone), b.Ban.End.In(zone), b.Failures, b.Rule, b.Trust.String(), b.Kept})
@@ -135,7 +136,7 @@ func (d dryRun) print(w io.Writer) {
 // length is for how long b lasted or will last.
 func (d dryRun) length(b dryBan) string {
 	text := span(b.End.Sub(b.Since))
-	if b.End.After(d.clock) {
+	if b.End.After(d.end) {
 		text += ", still out"
 	}
 	return text

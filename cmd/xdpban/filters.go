@@ -83,6 +83,9 @@ func libraryEntry(f jails.LibraryFilter) libraryFilter {
 func showFilter(f *filter.Filter, from string) libraryFilter {
 	spec := f.Spec()
 	shown := libraryEntry(jails.LibraryFilter{Name: f.Name, From: from, Spec: spec})
+	if from == f.Name {
+		shown.From = "built in"
+	}
 	shown.mode, shown.Longest, shown.ignores = f.Mode, spec.Longest.V, len(spec.Ignoreregex)
 	for _, rule := range f.Rules() {
 		shown.Failregex = append(shown.Failregex, shownRule{rule.Name, rule.Trust, rule.Engine, rule.Regex})

@@ -70,3 +70,8 @@ func (r *Reader) see(line []byte, now time.Time) []byte {
 	inner, _ := r.content(text)
 	return inner
 }
+
+// Date is what line says of its time; false: it says nothing, or no day or hour that there is.
+func (r *Reader) Date(line []byte, now time.Time) (time.Time, bool) {
+	return r.locate(line, now).read(line, r.loc, now)
+}
