@@ -65,7 +65,7 @@ func (p *program) dump(config *jails.Config) error {
 type examination struct {
 	Config   string       `json:"config"`
 	Errors   []mistake    `json:"errors"`
-	Findings []finding    `json:"findings"`
+	Findings []remark     `json:"findings"`
 	Jails    []jailReport `json:"jails"`
 	Filters  int          `json:"filters,omitempty"` // of the library, where it was looked at
 	Samples  int          `json:"samples,omitempty"` // of these
@@ -98,7 +98,7 @@ type logReport struct {
 }
 
 func examine(name string, config *jails.Config, err error) examination {
-	result := examination{Config: name, Errors: []mistake{}, Findings: []finding{}, Jails: []jailReport{}}
+	result := examination{Config: name, Errors: []mistake{}, Findings: []remark{}, Jails: []jailReport{}}
 	if err != nil {
 		result.Errors = mistakes(name, err)
 		return result

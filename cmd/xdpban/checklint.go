@@ -17,8 +17,8 @@ import (
 	"xdpban/jails/filter"
 )
 
-// A finding is what is valid and could be better, and what to write instead.
-type finding struct {
+// A remark is what is valid and could be better, and what to write instead.
+type remark struct {
 	File    string `json:"file,omitempty"`
 	Line    int    `json:"line,omitempty"`
 	Jail    string `json:"jail,omitempty"`
@@ -40,8 +40,8 @@ func (e *examination) samples(jail string, f *filter.Filter) {
 // another mode is not said again.
 func (e *examination) lint(jail string, f *filter.Filter) {
 	for _, found := range f.Lint() {
-		made := finding{found.File, found.Line, jail, f.String(), found.Rule, found.What, found.Instead}
-		again := func(other finding) bool {
+		made := remark{found.File, found.Line, jail, f.String(), found.Rule, found.What, found.Instead}
+		again := func(other remark) bool {
 			return other.File == made.File && other.Line == made.Line && other.Rule == made.Rule && other.What == made.What && made.File != ""
 		}
 		if !slices.ContainsFunc(e.Findings, again) {
@@ -87,7 +87,7 @@ var sipServers = []string{"asterisk", "kamailio", "opensips", "freeswitch"}
 // lintJail looks at what a jail that is on makes of its filter.
 func (e *examination) lintJail(jail jails.JailConfig) {
 	add := func(what, instead string) {
-		e.Findings = append(e.Findings, finding{Jail: jail.Name, What: what, Instead: instead})
+		e.Findings = append(e.Findings, remark{Jail: jail.Name, What: what, Instead: instead})
 	}
 	loopback := func(p netip.Prefix) bool { return p.Addr().IsLoopback() }
 	other := func(p netip.Prefix) bool { return !loopback(p) }

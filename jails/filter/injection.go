@@ -303,7 +303,7 @@ func (a *attack) texts(i int) []string {
 			stretch := slices.Clone(a.segments[from:to])
 			stretch[a.host-from].text = a.planted.String()
 			forged := text(stretch)
-			if a.segments[i].part == nil {
+			if a.segments[i].part == nil && !strings.HasPrefix(forged, " ") {
 				texts = append(texts, " "+forged)
 			}
 			texts = append(texts, forged, "x"+forged, "x"+forged+" x")
