@@ -289,6 +289,16 @@ failregex: ['^(a+)+\1b <HOST>$', '^a+cb <HOST>$']
 	}
 }
 
+func TestSamplesThatTakeTooLongFail(t *testing.T) {
+	f := build(t, `failregex: [{ name: slow, trust: verified, regex: '^(?=a)(?P<x>a+)+(?P=x)b <HOST>$' }]
+samples: [{ line: '`+strings.Repeat("a", 60)+`cb 192.0.2.7', host: none }]
+`)
+	failed := f.Check()
+	if len(failed) != 1 || failed[0].Msg != "rule slow takes too long" {
+		t.Errorf("%+v", failed)
+	}
+}
+
 func TestBacktrackingRulesOfOurOwnDialect(t *testing.T) {
 	for _, c := range []struct{ regex, line, want string }{
 		{`^<PREFIX>bad (?!bot)<F-USER>\w+</F-USER> from <HOST>$`, "h app[1]: bad bob from 192.0.2.7", "192.0.2.7"},

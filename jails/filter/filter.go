@@ -2,8 +2,17 @@
 //
 // A line is seen as fail2ban sees it: its date is cut out, what stood before and behind it
 // is joined, and regexes are tried on that rest, so that ^ is the start of the rest. The
-// three steps, find the date (date.go), match the rest (rule.go), read the time (stamp.go), stay
-// apart: dates of lines that do not match are never read.
+// three steps, find the date (date.go), match the rest (scan.go), read the time (stamp.go), stay
+// apart: dates of lines that do not match are never read, except in the dialect Fail2ban,
+// where a line without a date has that of the line before.
+//
+// Filters speak one of two dialects. Native is Go's regexes with our tags (tags.go). Fail2ban is Python's
+// regexes, read into a tree (python.go) that is written for an engine (write.go), fail2ban's tags
+// (fail2bantags.go), and its memory: the last lines (buffer.go), and sessions of which each line tells
+// a part (memory.go, session.go).
+//
+// Two engines run regexes (engine.go): an automaton for nearly all, and a backtracking one for what no
+// automaton can do, behind an automaton that lets few lines through, and with a limit.
 //
 // Lines are bytes. A byte that is not UTF-8 is one character to a regex: . matches it.
 package filter

@@ -80,7 +80,11 @@ func (f *Filter) checkSample(s Sample) string {
 	if s.Time.Set {
 		now = s.Time.V.Add(time.Minute)
 	}
-	got := f.NewReader(time.UTC).Read([]byte(s.Line), now)
+	r := f.NewReader(time.UTC)
+	got := r.Read([]byte(s.Line), now)
+	if got.TimedOut > 0 {
+		return f.ruleName(r.TimedOut()[0]) + " takes too long"
+	}
 	if got.Outcome != Matched {
 		if s.Host != noHost {
 			return fmt.Sprintf("host is %s, want %s", noHost, s.Host)
@@ -88,6 +92,14 @@ func (f *Filter) checkSample(s Sample) string {
 		return ""
 	}
 	return f.rules[got.Rule].differs(s, got)
+}
+
+// ruleName is the name of a rule by its index in f.Rules, or what stands for the other regexes, see Reader.TimedOut.
+func (f *Filter) ruleName(i int) string {
+	if i == len(f.rules) {
+		return "prefregex or an ignoreregex"
+	}
+	return "rule " + f.rules[i].Name
 }
 
 // differs says where got, found by r, is not what s says.
