@@ -33,12 +33,17 @@ type bench struct {
 }
 
 // start runs the jails of config, in which DIR stands for the directory. Its logs, auth
-// and pbx, are there already.
-func start(t *testing.T, config string) *bench {
+// and pbx, are there already, and a filter app.yaml where it is given.
+func start(t *testing.T, config string, app ...string) *bench {
 	t.Helper()
 	b := &bench{t: t, dir: t.TempDir(), found: make(chan Found, 1000), lines: make(map[string]int)}
 	for _, name := range []string{"auth", "pbx"} {
 		if err := os.WriteFile(filepath.Join(b.dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, text := range app {
+		if err := os.WriteFile(filepath.Join(b.dir, "app.yaml"), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -250,6 +255,62 @@ func TestNamesAndIgnoredLinesDoNotBan(t *testing.T) {
 	}
 	if got := b.bans(); got != nil {
 		t.Errorf("got %+v", got)
+	}
+}
+
+func TestDifferentAccountsOfOneSourceCount(t *testing.T) {
+	b := start(t, `jails: { app: { enabled: true, logpath: DIR/auth, maxretry: 3, distinct: user,
+  failregex: '^<PREFIX>bad password of <F-USER>.*</F-USER> from <HOST>$' } }
+`)
+	line := func(user string) string {
+		return "Nov  9 12:00:00 h app[1]: bad password of " + user + " from 192.0.2.7"
+	}
+	b.write("auth", line("ann"), line("ann"), line("ann"), line("bob"), line("ann"))
+	if found := b.bans(); len(found) != 0 {
+		t.Errorf("two accounts ban: %+v", found)
+	}
+	b.write("auth", line("eve"))
+	if found := b.bans(); len(found) != 1 || found[0].Failures != 3 {
+		t.Errorf("three accounts: %+v", found)
+	}
+}
+
+func TestJailsReadFiltersOfFail2ban(t *testing.T) {
+	b := start(t, `jails: { app: { enabled: true, logpath: DIR/auth, maxretry: 2, filter: DIR/app.yaml, logtimezone: UTC-0100, datepattern: '^at %Y-%m-%d %H:%M:%S' } }
+`, `dialect: fail2ban
+prefregex: '^ <F-MLFID>app\[\d+\]</F-MLFID>: <F-CONTENT>.+</F-CONTENT>$'
+failregex:
+  - '^<F-NOFAIL>hello</F-NOFAIL> from <HOST>$'
+  - '^bad (?!luck)'
+`)
+	b.write("auth", "at 2026-11-09 11:00:00 app[1]: hello from 192.0.2.7", "at 2026-11-09 11:00:00 app[1]: bad thing", "at 2026-11-09 11:00:01 app[1]: bad luck")
+	if found := b.bans(); len(found) != 0 {
+		t.Errorf("one failure bans: %+v", found)
+	}
+	b.write("auth", "at 2026-11-09 11:00:02 app[1]: bad thing")
+	if found := b.bans(); len(found) != 1 || found[0].Addr != netip.MustParseAddr("192.0.2.7") {
+		t.Errorf("two failures: %+v", found)
+	}
+}
+
+func TestARegexThatTakesTooLongIsToldOnce(t *testing.T) {
+	var told strings.Builder
+	config := mustLoad(t, write(t, "xdpban.yaml", `jails: { app: { enabled: true, logpath: /a, failregex: [{ name: slow, trust: verified, regex: '^(?=a)(?P<x>a+)+(?P=x)b <HOST>$' }] } }
+`))
+	j, err := newJails(config, func(Found) {}, slog.New(slog.NewTextHandler(&told, nil)), func() time.Time { return noon })
+	if err != nil {
+		t.Fatal(err)
+	}
+	made := (*j.current.Load())[0]
+	r := reader{j, made, made.config.Filter.NewReader(time.UTC)}
+	for range 3 {
+		r.read([]byte(strings.Repeat("a", 60)+"cb 192.0.2.7"), true, noon)
+	}
+	if got := made.timedOut.Load(); got != 3 {
+		t.Errorf("%d lines are counted, want 3", got)
+	}
+	if got := strings.Count(told.String(), "takes too long"); got != 1 || !strings.Contains(told.String(), "rule=slow") {
+		t.Errorf("told %d times:\n%s", got, told.String())
 	}
 }
 
