@@ -304,7 +304,7 @@ func TestARegexThatTakesTooLongIsToldOnce(t *testing.T) {
 	made := (*j.current.Load())[0]
 	r := reader{j, made, made.config.Filter.NewReader(time.UTC)}
 	for range 3 {
-		r.read([]byte(strings.Repeat("a", 60)+"cb 192.0.2.7"), true, noon)
+		r.take(r.filter.Read([]byte(strings.Repeat("a", 60)+"cb 192.0.2.7"), noon), true, noon)
 	}
 	if got := made.timedOut.Load(); got != 3 {
 		t.Errorf("%d lines are counted, want 3", got)

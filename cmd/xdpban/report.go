@@ -24,13 +24,23 @@ func (t *trial) tell(w io.Writer) teller {
 			_, err := fmt.Fprintf(w, "matched %d: %s\n    %s by %s\n", n, safe(string(line)), safe(r.ID), safe(t.rules[r.Rule].Name))
 			return err
 		case t.printIgnored && r.Outcome == filter.Ignored:
-			_, err := fmt.Fprintf(w, "ignored %d: %s\n    %s by %s\n", n, safe(string(line)), safe(r.ID), safe(t.rules[r.Rule].Name))
-			return err
+			return t.tellIgnored(w, n, line, r)
 		case t.printMissed && r.Outcome == filter.Missed:
 			return tellMissed(w, fmt.Sprintf("missed %d: ", n), string(line), t.near(line))
 		}
 		return nil
 	}
+}
+
+// tellIgnored prints a line that an ignoreregex matches, and whom a rule finds in it. In the
+// dialect fail2ban rules may not have been asked.
+func (t *trial) tellIgnored(w io.Writer, n int, line []byte, r filter.Result) error {
+	whom := "before rules are tried"
+	if r.Rule >= 0 {
+		whom = safe(r.ID) + " by " + safe(t.rules[r.Rule].Name)
+	}
+	_, err := fmt.Fprintf(w, "ignored %d: %s\n    %s\n", n, safe(string(line)), whom)
+	return err
 }
 
 // tellMissed prints a line, and below it where the rule that came furthest stopped.
@@ -84,6 +94,9 @@ type nearMiss struct {
 // tellJSON prints an object for every line that matches, and for those that were asked for.
 func (t *trial) tellJSON(w io.Writer) teller {
 	return func(reader *filter.Reader, n int, line []byte, r filter.Result) error {
+		if r.TimedOut > 0 && r.Outcome != filter.Matched {
+			return writeJSON(w, lateLine{n, false, t.slowRules(reader), string(line)}, "")
+		}
 		switch {
 		case r.Outcome == filter.Matched:
 			return writeJSON(w, t.hit(reader, n, r), "")
@@ -244,6 +257,7 @@ func (t *trial) reportLines(w io.Writer) {
 	if t.tooLong > 0 {
 		fmt.Fprintf(w, ", %s too long", number(t.tooLong))
 	}
+	t.undecided.report(w)
 	seconds := max(t.took.Seconds(), 1e-6)
 	fmt.Fprintf(w, "\n[%s in %.2f s: %s lines/s, %s/s]\n", size(uint64(t.bytes)), seconds,
 		number(int64(float64(t.lines)/seconds)), size(uint64(float64(t.bytes)/seconds)))

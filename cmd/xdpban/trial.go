@@ -38,6 +38,7 @@ type trial struct {
 	lines, matched, missed, ignored, tooLong int
 	bytes                                    int64
 	took                                     time.Duration
+	undecided                                undecided
 }
 
 // A ruleTrial is what one rule found.
@@ -86,6 +87,9 @@ func (t *trial) read(log io.Reader, tell teller, bar *bar) error {
 		}
 		t.excerpt.add(n, line)
 		result := reader.Read(line, t.now)
+		if result.TimedOut > 0 {
+			t.blame(reader)
+		}
 		t.count(line, result)
 		return tell(reader, n, line, result)
 	})
@@ -151,6 +155,7 @@ func (e *excerpt) thin() {
 }
 
 func (t *trial) count(line []byte, r filter.Result) {
+	t.undecided.note(r)
 	if r.Template >= 0 {
 		t.dates[r.Template]++
 	}
