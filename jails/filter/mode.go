@@ -55,8 +55,8 @@ func SplitMode(text string) (name, mode string, err error) {
 	if !ok {
 		return text, Normal, nil
 	}
-	mode, ok = strings.CutSuffix(options, "]")
-	if mode, ok = strings.CutPrefix(strings.TrimSpace(mode), "mode="); !ok || !strings.HasSuffix(options, "]") {
+	inside, closed := strings.CutSuffix(options, "]")
+	if mode, ok = strings.CutPrefix(strings.TrimSpace(inside), "mode="); !ok || !closed {
 		return "", "", &yamldoc.Error{Msg: fmt.Sprintf("%.60q is no name of a filter", text), Hint: "write sshd, or sshd[mode=ddos]"}
 	}
 	for _, quote := range []string{`"`, `'`} {

@@ -239,9 +239,6 @@ func (p *parser) repeats(atom *node) (*node, error) {
 // aCount is a count in braces. Python, unlike others, lets the first number out.
 var aCount = regexp.MustCompile(`^\{(\d*)(,?)(\d*)\}`)
 
-// mostCount is the largest count that is taken.
-const mostCount = 10_000
-
 // count reads *, +, ? or {m,n}.
 func (p *parser) count() (min, max int, ok bool) {
 	switch {
