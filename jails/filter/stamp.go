@@ -48,15 +48,17 @@ func (p place) reading(line []byte) (reading, bool) {
 	return r, ok && r.onClock()
 }
 
-// A stamp is a date without a year that was read, and when. Lines of one second share it.
+// A stamp is a date found by hand that was read, and when. Lines of one second share it.
 type stamp struct {
 	text         []byte
 	at           time.Time
 	since, until time.Time // of now, for which it means at
 }
 
-// stampLife is how long a stamp is kept, at most.
-const stampLife = time.Minute
+const (
+	stampLife = time.Minute          // how long a stamp is kept, at most
+	stampAge  = 300 * 24 * time.Hour // of older dates a minute might change the year
+)
 
 // read is p.read by way of the stamp.
 func (s *stamp) read(p place, line []byte, loc *time.Location, now time.Time) (time.Time, bool) {
@@ -68,21 +70,20 @@ func (s *stamp) read(p place, line []byte, loc *time.Location, now time.Time) (t
 		return s.at, true
 	}
 	at, ok := p.read(line, loc, now)
-	if r, _ := p.reading(line); !ok || r.year != noYear {
-		return at, ok
+	if ok && now.Sub(at) < stampAge {
+		*s = stamp{append(s.text[:0], text...), at, now, now.Add(stampLife)}
 	}
-	until := now.Add(stampLife)
-	if later, ok := p.read(line, loc, until); ok && later.Equal(at) {
-		*s = stamp{append(s.text[:0], text...), at, now, until}
-	}
-	return at, true
+	return at, ok
 }
 
 // latest is r in the last year that does not put it more than a day ahead of now: a line
 // of December that is read in January is of last year.
 func (r reading) latest(loc *time.Location, now time.Time) (time.Time, bool) {
-	year := now.In(loc).Year()
+	year, month, _ := now.In(loc).Date()
 	for _, y := range [...]int{year + 1, year, year - 1} {
+		if y > year && month != time.December {
+			continue // ahead, and what a zone adds, are a day each
+		}
 		if t, ok := r.in(y, loc); ok && t.Sub(now) <= ahead {
 			return t, true
 		}
@@ -97,11 +98,10 @@ func (r reading) in(year int, loc *time.Location) (time.Time, bool) {
 	if !ok {
 		return time.Time{}, false
 	}
-	zone := loc
-	if r.zoned {
-		zone = time.UTC
+	if !r.zoned {
+		return time.Date(year, time.Month(month), day, r.hour, r.minute, r.second, r.nano, loc), true
 	}
-	t := time.Date(year, time.Month(month), day, r.hour, r.minute, r.second, r.nano, zone)
+	t := time.Date(year, time.Month(month), day, r.hour, r.minute, r.second, r.nano, time.UTC)
 	return t.Add(-time.Duration(r.offset) * time.Second).In(loc), true
 }
 
