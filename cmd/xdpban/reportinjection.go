@@ -26,10 +26,10 @@ func reportInjections(w io.Writer, f *filter.Filter) {
 		fmt.Fprintf(w, "|- no: %s\n", counted(n, "rule"))
 	}
 	if list := names[filter.Believed]; len(list) > 0 {
-		fmt.Fprintf(w, "|- it is the attacker's already (untrusted): %s\n", strings.Join(list, ", "))
+		fmt.Fprintf(w, "|- it is the attacker's already (untrusted): %s\n", some(list))
 	}
 	if list := names[filter.Unproven]; len(list) > 0 {
-		fmt.Fprintf(w, "|- not known, for want of a line that matches: %s\n", strings.Join(list, ", "))
+		fmt.Fprintf(w, "|- not known, for want of a line that names an address: %s\n", some(list))
 	}
 	for _, hole := range holes {
 		reportHole(w, hole, rules)
@@ -39,17 +39,28 @@ func reportInjections(w io.Writer, f *filter.Filter) {
 
 // reportHole prints a line and marks what the attacker wrote in it.
 func reportHole(w io.Writer, hole filter.Injection, rules []filter.Rule) {
-	condition := ""
+	answer, condition := "YES", ""
 	if hole.Verdict == filter.Escapes {
-		condition = ", if the daemon lets through what that excludes"
+		answer, condition = "MAYBE", ", if the daemon lets through what that excludes"
 	}
 	by := ""
 	if hole.By != hole.Rule {
 		by = " by " + safe(rules[hole.By].Name)
 	}
-	fmt.Fprintf(w, "|- YES: %s, through %s%s\n", safe(rules[hole.Rule].Name), safe(hole.Part), condition)
+	fmt.Fprintf(w, "|- %s: %s, through %s%s\n", answer, safe(rules[hole.Rule].Name), safe(hole.Part), condition)
 	before, planted := safe(hole.Line[:hole.From]), safe(hole.Line[hole.From:hole.To])
 	fmt.Fprintf(w, "|     %s\n", safe(hole.Line))
 	fmt.Fprintf(w, "|     %*s%s\n", utf8.RuneCountInString(before), "", strings.Repeat("^", utf8.RuneCountInString(planted)))
 	fmt.Fprintf(w, "|     what is marked is the attacker's text: found%s is %v, not %v\n", by, hole.Planted, hole.True)
+}
+
+// namesShown is how many names stand in a line of the report.
+const namesShown = 6
+
+// some is a list of names, or the beginning of one.
+func some(names []string) string {
+	if more := len(names) - namesShown; more > 0 {
+		return fmt.Sprintf("%s and %s more", strings.Join(names[:namesShown], ", "), number(more))
+	}
+	return strings.Join(names, ", ")
 }

@@ -147,7 +147,8 @@ func (f *Filter) linesOf(i int) [][]segment {
 	return lines
 }
 
-// within is a line of which a rule sees but the content: what prefregex says is around it.
+// within is a line of which a rule sees but the content: what prefregex says is around it. What
+// stands before the content is taken for what daemon and syslog write.
 func within(before *shape, content []segment, turn int) []segment {
 	if before == nil {
 		return content
@@ -156,11 +157,15 @@ func within(before *shape, content []segment, turn int) []segment {
 	put := false
 	for _, s := range before.lineOf(turn) {
 		switch {
-		case s.group != contentGroup:
-			line = append(line, s)
-		case !put:
+		case s.group == contentGroup && !put:
 			put = true
 			line = append(line, content...)
+		case s.group == contentGroup:
+		case s.kind == wild && !put:
+			s.kind = header
+			line = append(line, s)
+		default:
+			line = append(line, s)
 		}
 	}
 	if !put {

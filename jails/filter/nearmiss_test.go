@@ -57,7 +57,10 @@ failregex:
 }
 
 func FuzzNearMiss(f *testing.F) {
-	filters := shipped(f)
+	var filters []*Filter
+	for _, name := range []string{"asterisk", "kamailio", "sshd"} {
+		filters = append(filters, load(f, "../../configs/filters/"+name+".yaml", Normal))
+	}
 	for _, made := range filters {
 		for i, sample := range made.spec.Samples {
 			if i%71 == 0 { // each is tried on every filter

