@@ -3,6 +3,9 @@ package filter
 import (
 	"strings"
 	"testing"
+	"time"
+
+	"xdpban/internal/yamldoc"
 )
 
 // Among the findings are rules whose address can be moved, and those for which that cannot be said.
@@ -62,4 +65,40 @@ func TestFindings(t *testing.T) {
 			t.Errorf("%s: got\n%s\nwant\n%s", name, strings.Join(got, "\n"), c.want)
 		}
 	}
+}
+
+// FuzzLint looks for regexes that the linter, and those who make lines of a shape, cannot bear.
+func FuzzLint(f *testing.F) {
+	for _, regex := range []string{`^<PREFIX>bad login of .* from <HOST>$`, `(?i)a(?:b|c{2,9})*? "[^"]*" <F-USER>\S+</F-USER>|\bx <ADDR>`,
+		`^(?P<w>a+)+(?P=w)(?!b)(?<=c) <HOST>`, `^(?(w)a|b)[^\]]*\x{e000}<HOST>`} {
+		f.Add(regex, false)
+		f.Add(regex, true)
+	}
+	f.Fuzz(func(t *testing.T, regex string, python bool) {
+		if len(regex) > 100 || strings.Contains(regex, "{") && strings.ContainsAny(regex, "*+") {
+			t.Skip("may make lines that are longer than anybody wants")
+		}
+		spec := &Spec{}
+		if python {
+			spec.Dialect.V = Fail2ban
+		}
+		spec.Failregex = append(spec.Failregex, yamldoc.Value[RuleSpec]{V: RuleSpec{Regex: yamldoc.Value[string]{V: regex, Set: true}}})
+		began := time.Now()
+		defer func() {
+			if took := time.Since(began); took > 10*time.Second {
+				t.Errorf("%q %v took %v", regex, python, took)
+			}
+		}()
+		made, err := New("f", spec, Normal)
+		if err != nil {
+			return
+		}
+		for _, i := range made.Injections() {
+			if i.From < 0 || i.To > len(i.Line) || i.From > i.To {
+				t.Errorf("%q: %+v", regex, i)
+			}
+		}
+		made.Lint()
+		made.NewSearcher(time.UTC).NearMiss([]byte("bad login of x from 192.0.2.7"), noon)
+	})
 }
