@@ -1,14 +1,12 @@
 package fallback_test
 
 import (
-	"errors"
 	"flag"
 	"net"
 	"net/netip"
 	"os"
 	"os/exec"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -77,15 +75,14 @@ type site struct {
 	server, peer *lab.Host
 	settings     fallback.Settings
 	chain        *fallback.Chain
-	mu           sync.Mutex
-	heard        map[netip.Addr]int
+	ear          *lab.Ear
 	mouths       map[string]net.Conn
 }
 
 func newSite(t *testing.T, r rung, change func(*fallback.Settings)) *site {
 	t.Helper()
 	hosts := lab.Hosts(t, 2)
-	s := &site{T: t, rung: r, server: hosts[0], peer: hosts[1], heard: make(map[netip.Addr]int), mouths: make(map[string]net.Conn)}
+	s := &site{T: t, rung: r, server: hosts[0], peer: hosts[1], mouths: make(map[string]net.Conn)}
 	s.settings = fallback.Settings{
 		IPv6Prefix: 64, MaxBans: 4096, MaxPrefixes: 256, MaxAllowed: 64,
 		Quiet: time.Hour, Kind: r.kind, Strategy: r.strategy,
@@ -98,7 +95,7 @@ func newSite(t *testing.T, r rung, change func(*fallback.Settings)) *site {
 	must(t, s.peer.Address("eth0", peerAddresses...))
 	s.introduce(s.server, s.peer, peerAddresses)
 	s.introduce(s.peer, s.server, serverAddresses)
-	s.listen()
+	s.ear = lab.Listen(t, s.server, port)
 	s.open()
 	return s
 }
@@ -138,44 +135,6 @@ func (s *site) do(fn func() error) {
 	must(s.T, s.server.Do(fn))
 }
 
-func (s *site) listen() {
-	s.Helper()
-	var conn *net.UDPConn
-	s.do(func() (err error) {
-		conn, err = net.ListenUDP("udp", &net.UDPAddr{Port: port})
-		return err
-	})
-	var counting sync.WaitGroup
-	counting.Go(func() {
-		datagram := make([]byte, 64)
-		for {
-			_, from, err := conn.ReadFromUDPAddrPort(datagram)
-			if errors.Is(err, net.ErrClosed) {
-				return
-			}
-			if err != nil {
-				continue
-			}
-			s.mu.Lock()
-			s.heard[from.Addr().Unmap()]++
-			s.mu.Unlock()
-			if string(datagram[:4]) == "echo" {
-				conn.WriteToUDPAddrPort(datagram[:4], from) //nolint:errcheck // to have a flow of both directions
-			}
-		}
-	})
-	s.Cleanup(func() {
-		conn.Close()
-		counting.Wait()
-	})
-}
-
-func (s *site) from(source string) int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.heard[netip.MustParseAddr(source)]
-}
-
 func (s *site) send(source, text string) {
 	s.Helper()
 	conn, there := s.mouths[source]
@@ -199,10 +158,10 @@ func (s *site) send(source, text string) {
 // loopback of the lab, packets are delivered while they are sent.
 func (s *site) passes(source string) bool {
 	s.Helper()
-	before := s.from(source)
+	before := s.ear.From(source)
 	s.send(source, "hello")
 	for end := time.Now().Add(300 * time.Millisecond); time.Now().Before(end); time.Sleep(time.Millisecond) {
-		if s.from(source) > before {
+		if s.ear.From(source) > before {
 			return true
 		}
 	}

@@ -43,6 +43,15 @@ var promises = map[string]promise{
 	"xdpban regex 'Nov  9 18:47:21 h app[1]: bad password from 192.0.2.7' '^<PREFIX>bad password from <HOST>$'": {
 		want: `192\.0\.2\.7 +once +\d{4}-11-09 18:47:21`},
 
+	"xdpban explain 'Nov  9 18:47:21 h sshd[1]: Failed password for root from 192.0.2.7 port 4242 ssh2'": {want: `sshd +failed-password +192\.0\.2\.7`},
+
+	"xdpban dry-run /var/log/auth.log sshd": {want: `0 bans, 1 line`},
+	"xdpban verify 192.0.2.7":               {want: `PASS`},
+
+	"xdpban import fail2ban /etc/fail2ban -o /etc/xdpban/imported":            {want: `^What /etc/fail2ban says and this configuration does not`},
+	"xdpban check -c /etc/xdpban/imported/xdpban.yaml":                        {want: `^configuration /etc/xdpban/imported/xdpban\.yaml: ok\n`},
+	"xdpban regex -c /etc/fail2ban /var/log/auth.log 'sshd[mode=aggressive]'": {want: `Lines: 1 line, 0 ignored, 1 matched, 0 missed`},
+
 	"xdpban detach": {prepare: (*reader).stop, want: `^nothing of xdpban is left in the kernel`},
 }
 

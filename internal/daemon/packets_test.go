@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"errors"
 	"net"
 	"net/netip"
 	"sync"
@@ -10,51 +9,6 @@ import (
 
 // port is where the server listens.
 const port = 5060
-
-// An ear counts the datagrams that reach the server's UDP, by source.
-type ear struct {
-	mu    sync.Mutex
-	heard map[netip.Addr]int
-}
-
-func (s *site) listen() *ear {
-	s.Helper()
-	var conn *net.UDPConn
-	must(s, s.server.Do(func() (err error) {
-		conn, err = net.ListenUDP("udp", &net.UDPAddr{Port: port})
-		return err
-	}))
-	e := &ear{heard: make(map[netip.Addr]int)}
-	var counting sync.WaitGroup
-	counting.Go(func() { e.count(conn) })
-	s.Cleanup(func() {
-		conn.Close()
-		counting.Wait()
-	})
-	return e
-}
-
-func (e *ear) count(conn *net.UDPConn) {
-	datagram := make([]byte, 64)
-	for {
-		_, from, err := conn.ReadFromUDPAddrPort(datagram)
-		if errors.Is(err, net.ErrClosed) {
-			return
-		}
-		if err != nil {
-			continue
-		}
-		e.mu.Lock()
-		e.heard[from.Addr().Unmap()]++
-		e.mu.Unlock()
-	}
-}
-
-func (e *ear) from(source string) int {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.heard[netip.MustParseAddr(source)]
-}
 
 // A mouth sends to the server from one of the peer's addresses.
 type mouth struct{ conn net.Conn }
@@ -97,11 +51,11 @@ func (s *site) wantPass(sources ...string) {
 // reaches sends packets of source until one of them is heard.
 func (s *site) reaches(source string) bool {
 	s.Helper()
-	m, before := s.mouth(source), s.ear.from(source)
+	m, before := s.mouth(source), s.ear.From(source)
 	for end := time.Now().Add(patience); time.Now().Before(end); {
 		must(s, m.send())
 		for again := time.Now().Add(20 * time.Millisecond); time.Now().Before(again); time.Sleep(100 * time.Microsecond) {
-			if s.ear.from(source) > before {
+			if s.ear.From(source) > before {
 				return true
 			}
 		}
@@ -114,12 +68,12 @@ func (s *site) reaches(source string) bool {
 func (s *site) wantDrop(sources ...string) {
 	s.Helper()
 	for _, source := range sources {
-		m, before := s.mouth(source), s.ear.from(source)
+		m, before := s.mouth(source), s.ear.From(source)
 		for range 3 {
 			must(s, m.send())
 		}
 		s.wantPass(witness)
-		if passed := s.ear.from(source) - before; passed != 0 {
+		if passed := s.ear.From(source) - before; passed != 0 {
 			s.Errorf("%d of 3 packets of %s reached the server; the daemon's log:\n%s", passed, source, s.log())
 		}
 	}
@@ -137,7 +91,7 @@ type attack struct {
 
 func (s *site) attack(pace time.Duration) *attack {
 	s.Helper()
-	a := &attack{site: s, before: s.ear.from(attacker), stop: make(chan struct{})}
+	a := &attack{site: s, before: s.ear.From(attacker), stop: make(chan struct{})}
 	m := s.mouth(attacker)
 	a.gone.Go(func() {
 		tick := time.NewTicker(pace)
@@ -177,5 +131,5 @@ func (a *attack) end() (sent, passed int) {
 	close(a.stop)
 	a.gone.Wait()
 	a.site.wantPass(witness)
-	return a.count(), a.site.ear.from(attacker) - a.before
+	return a.count(), a.site.ear.From(attacker) - a.before
 }

@@ -127,10 +127,10 @@ var stories = []struct {
 		}
 		s.awaitBan(limited)
 		s.floods(limited, 3*time.Second-time.Since(begin))
-		heard := s.ear.from(limited)
+		heard := s.ear.From(limited)
 		s.await("the limit, under attack", func() bool {
 			must(s, s.mouth(limited).send())
-			return s.ear.from(limited) > heard
+			return s.ear.From(limited) > heard
 		})
 		if held := time.Since(begin); held < 3500*time.Millisecond || held > 9*time.Second {
 			s.Errorf("let in after %v, want 5 s", held)
@@ -192,13 +192,13 @@ var stories = []struct {
 // packet was.
 func (s *site) floods(source string, length time.Duration) (last time.Time) {
 	s.Helper()
-	heard := s.ear.from(source)
+	heard := s.ear.From(source)
 	for begin := time.Now(); time.Since(begin) < length; time.Sleep(5 * time.Millisecond) {
 		last = time.Now()
 		must(s, s.mouth(source).send())
 	}
 	s.wantPass(witness)
-	if passed := s.ear.from(source) - heard; passed != 0 {
+	if passed := s.ear.From(source) - heard; passed != 0 {
 		s.Errorf("%d packets of %s passed", passed, source)
 	}
 	return last

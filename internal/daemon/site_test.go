@@ -62,7 +62,7 @@ type site struct {
 	mtu          int
 	authLog      *os.File
 	client       *control.Client
-	ear          *ear
+	ear          *lab.Ear
 	mouths       map[string]*mouth
 	marker       netip.Addr
 	running      *process
@@ -84,7 +84,7 @@ func newSite(tb testing.TB, mtu int) *site {
 		must(tb, loader.Remove(s.pin()))
 	})
 	s.plug()
-	s.ear = s.listen()
+	s.ear = lab.Listen(s, s.server, port)
 	s.configure(nil)
 	return s
 }
