@@ -60,7 +60,7 @@ type JailConfig struct {
 	Own             OwnFilter
 	Distinct        string         // a group of Filter's rules: MaxRetry different values of it ban; "": any failures
 	Zone            *time.Location // of dates that name none; nil: local
-	Journal         []string       // what of the journal concerns the jail; not used yet
+	Journal         []string       // what of the journal concerns the jail; nothing follows it yet
 
 	identity string // of all that counters depend on
 }

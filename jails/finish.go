@@ -137,7 +137,11 @@ func (f *finisher) jailConfig(name string, raw yamldoc.Value[rawJail], c *Config
 		j.SpoofedMax = spoofedMax
 	}
 	if r.Logpath.Line == 0 && raw.Set {
-		f.fail(raw.Error("logpath", "is missing", ""))
+		hint := ""
+		if len(j.Journal) > 0 {
+			hint = "journalmatch does nothing yet: name a file, which rsyslog writes"
+		}
+		f.fail(raw.Error("logpath", "is missing", hint))
 	}
 	if spec := f.filter(&j, raw); spec != nil && j.Filter != nil {
 		j.Distinct = f.distinct(&j, r.Distinct)

@@ -81,7 +81,17 @@ func (j *Jails) Reload(cfg *Config) error {
 		j.current.Store(before)
 		return err
 	}
+	j.tellBlind(cfg)
 	return nil
+}
+
+// tellBlind warns of jails that see no line.
+func (j *Jails) tellBlind(cfg *Config) {
+	for _, config := range cfg.Jails {
+		if what, instead := config.Blind(); config.Enabled && what != "" {
+			j.log.Warn("jail "+what, "jail", config.Name, "logpath", config.Logpath, "hint", instead)
+		}
+	}
 }
 
 // open hands the lines of the log at path to the jails that follow it.

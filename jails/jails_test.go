@@ -429,6 +429,28 @@ func TestMissingLogIsReportedAndWaitedFor(t *testing.T) {
 	}
 }
 
+// A jail that no line can reach is told of, with what to do; one that has a log is not.
+func TestJailsThatFollowNothingAreTold(t *testing.T) {
+	const config = `jails:
+  sshd: { enabled: true, filter: sshd, logpath: [DIR/later, DIR/*.none], journalmatch: [_COMM=sshd] }
+  app: { enabled: true, filter: sshd, logpath: [DIR/none, DIR/au*] }
+  off: { enabled: false, filter: sshd, logpath: DIR/none }
+`
+	b := start(t, config)
+	var told strings.Builder
+	b.log = slog.New(slog.NewTextHandler(&told, nil))
+	b.reload(config)
+	const want = `msg="jail follows nothing: no file of its logpath is there" jail=sshd logpath="[DIR/later DIR/*.none]" hint="name the file`
+	if text := strings.ReplaceAll(told.String(), b.dir, "DIR"); strings.Count(text, "\n") != 1 || !strings.Contains(text, want) {
+		t.Errorf("got %q, want one line with %q", text, want)
+	}
+	told.Reset()
+	b.reload(strings.ReplaceAll(config, "DIR/later", "DIR/pbx"))
+	if told.Len() > 0 {
+		t.Errorf("got %q, want nothing", told.String())
+	}
+}
+
 func TestFailedAt(t *testing.T) {
 	tests := map[string]struct {
 		age    time.Duration

@@ -197,7 +197,7 @@ func (b *backend) UnmarshalText(text []byte) error {
 	case "auto":
 		return nil
 	case "systemd":
-		return &yamldoc.Error{Msg: "systemd " + later, Hint: "give a logpath"}
+		return &yamldoc.Error{Msg: "systemd " + later, Hint: "leave it out, and name in logpath the file that rsyslog writes"}
 	case "polling", "inotify", "pyinotify", "gamin":
 		return &yamldoc.Error{
 			Msg:  fmt.Sprintf("want auto, got %q", text),

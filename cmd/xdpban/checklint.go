@@ -95,6 +95,12 @@ func (e *examination) lintJail(jail jails.JailConfig) {
 		add("exempts nobody: whoever forges the source of SIP packets can have your trunks and phones shut out",
 			"list their networks in ignoreip")
 	}
+	if what, instead := jail.Blind(); what != "" {
+		add(what, instead)
+	}
+	if len(jail.Journal) > 0 {
+		add("journalmatch does nothing yet: lines come from the files of logpath alone", "leave it out, or keep it for later")
+	}
 	for _, pattern := range jail.Logpath {
 		files, _ := filepath.Glob(pattern) // Load has seen that the pattern is good
 		for _, file := range files {

@@ -64,6 +64,12 @@ func printImported(w io.Writer, imported *fail2ban.Imported, to string) {
 		fmt.Fprintln(w, safe(strings.TrimSuffix(line, "\n")))
 	}
 	fmt.Fprintf(w, "\n%s in %s, on: %s. The list above is %s there.\n", counted(imported.Jails, "jail"), safe(to), names(imported.Enabled), fail2ban.ListFile)
+	if len(imported.Switched) > 0 {
+		fmt.Fprintf(w, "On in fail2ban and off here, for what is said above: %s.\n", names(imported.Switched))
+	}
+	if len(imported.Journal) > 0 {
+		fmt.Fprintf(w, "They read the journal in fail2ban, and see nothing here unless rsyslog writes their logpath: %s.\n", names(imported.Journal))
+	}
 	if more, _ := filepath.Glob(filepath.Join(to, "jails.d", "*.yaml")); len(more) > 0 {
 		fmt.Fprintf(w, "What was there in jails.d is put over it: %s.\n", names(more))
 	}

@@ -25,6 +25,7 @@ type Imported struct {
 	Enabled  []string // jails that are on
 	LeftOut  []string // jails that are off and in error
 	Switched []string // jails that were on and are off
+	Journal  []string // jails that are on and read the journal in fail2ban
 }
 
 // Names of what an import writes beside filters/*.yaml.
@@ -147,11 +148,7 @@ func (i *importer) jail(out *page, j *Jail) error {
 	}
 	paths := i.logpath(j)
 	on := j.Enabled && i.mayRun(j, paths)
-	if on {
-		i.done.Enabled = append(i.done.Enabled, j.Name)
-	} else if j.Enabled {
-		i.done.Switched = append(i.done.Switched, j.Name)
-	}
+	i.done.count(j, on)
 	if len(paths) == 0 {
 		paths = []string{"/var/log/" + fileName(j.Name) + ".log"}
 	}
@@ -178,6 +175,19 @@ func (i *importer) jail(out *page, j *Jail) error {
 		i.ours = append(i.ours, "filters/"+p.name+".yaml: ["+j.Name+"]")
 	}
 	return nil
+}
+
+// count notes what became of j.
+func (d *Imported) count(j *Jail, on bool) {
+	switch {
+	case on:
+		d.Enabled = append(d.Enabled, j.Name)
+		if j.journal() {
+			d.Journal = append(d.Journal, j.Name)
+		}
+	case j.Enabled:
+		d.Switched = append(d.Switched, j.Name)
+	}
 }
 
 // mayRun reports whether j does in our hands what it does in fail2ban's, and notes why not.
@@ -244,7 +254,7 @@ func (i *importer) tell(read *config, jails []*Jail) {
 	i.notes.tellOptions(read, jails)
 	for _, j := range jails {
 		if j.journal() {
-			i.notes.note("backend = systemd", "The journal is not followed: these jails follow the files of their logpath, which something like rsyslog has to write.", i.notes.at(j.At)+": ["+j.Name+"] logpath = "+strings.Join(i.paths(j), " "))
+			i.notes.note("backend = systemd", "The journal is not followed yet: these jails follow the files of their logpath. They see nothing unless rsyslog writes what is in the journal into these files. A journalmatch is kept, and does nothing.", i.notes.at(j.At)+": ["+j.Name+"] logpath = "+strings.Join(i.paths(j), " "))
 		}
 		if slices.ContainsFunc(i.paths(j), func(path string) bool { return filepath.Base(path) == "fail2ban.log" }) {
 			i.notes.note("fail2ban's own log", "fail2ban writes it, and xdpban does not. Let such a jail follow what xdpban logs, with a filter for that.", i.notes.at(j.At)+": ["+j.Name+"]")
