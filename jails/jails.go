@@ -196,12 +196,16 @@ func (r *reader) timedOut() {
 		if _, known := r.jail.slow.LoadOrStore(regex, true); known {
 			continue
 		}
-		name := "prefregex or ignoreregex"
-		if regex < len(r.jail.rules) {
-			name = r.jail.rules[regex].Name
-		}
-		r.all.log.Warn("a regex takes too long: lines that it might match are not counted", "jail", r.jail.config.Name, "rule", name)
+		r.all.log.Warn("a regex takes too long: lines that it might match are not counted", "jail", r.jail.config.Name, "rule", r.jail.regexName(regex))
 	}
+}
+
+// regexName is what people call a regex of j, as filter.Reader numbers them.
+func (j *jail) regexName(regex int) string {
+	if regex < len(j.rules) {
+		return j.rules[regex].Name
+	}
+	return "prefregex or ignoreregex"
 }
 
 // matched counts the failure that a line tells of, unless it tells of nobody who may be banned.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -63,6 +64,9 @@ func (r *Rehearsal) Read(line []byte, now time.Time) filter.Result {
 	if result.Template >= 0 {
 		r.last = append(r.last[:0], line...)
 	}
+	if result.TimedOut > 0 {
+		r.reader.timedOut()
+	}
 	switch result.Outcome {
 	case filter.Ignored:
 		jail.ignored.Add(1)
@@ -112,6 +116,16 @@ func (r *Rehearsal) isOut(result filter.Result) bool {
 		delete(r.live, prefix)
 	}
 	return false
+}
+
+// Slow names the regexes that have taken too long, sorted.
+func (r *Rehearsal) Slow() []string {
+	names := []string{}
+	for regex := range r.reader.jail.slow.Range {
+		names = append(names, r.reader.jail.regexName(regex.(int)))
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // Bans are those that there would have been, in the order in which they began.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -59,7 +60,7 @@ func (p *program) dryRun(r *jails.Rehearsal, log io.Reader, now time.Time, zone 
 	meter := &meter{from: log}
 	bar := p.bar(log)
 	tooLong := 0
-	err := eachLine(meter, func(n int, line []byte) error {
+	failed := eachLine(meter, func(n int, line []byte) error {
 		bar.show(meter.bytes, n)
 		if line == nil {
 			tooLong++
@@ -69,12 +70,15 @@ func (p *program) dryRun(r *jails.Rehearsal, log io.Reader, now time.Time, zone 
 		return nil
 	})
 	bar.clear()
-	if err != nil {
+	result := dryRunOf(r, zone)
+	if failed != nil && result.Lines == 0 {
+		return failed
+	}
+	result.TooLong, result.end = tooLong, r.End(now)
+	if err := p.show(result, result.print); err != nil {
 		return err
 	}
-	result := dryRunOf(r, zone)
-	result.TooLong, result.end = tooLong, r.End(now)
-	return p.show(result, result.print)
+	return failed
 }
 
 // A dryRun is what a jail would have done, as --json tells it.
@@ -88,7 +92,9 @@ type dryRun struct {
 	Untrusted uint64   `json:"untrusted"`
 	Names     uint64   `json:"names"`
 	Stale     uint64   `json:"stale"`
-	Kept      int      `json:"kept_out"` // lines about addresses that were out
+	Kept      int      `json:"kept_out"`  // lines about addresses that were out
+	TimedOut  uint64   `json:"timed_out"` // lines on which a regex took too long
+	Slow      []string `json:"slow"`      // the rules that did
 	Bans      []dryBan `json:"bans"`
 
 	end time.Time // of the log
@@ -108,7 +114,7 @@ type dryBan struct {
 func dryRunOf(r *jails.Rehearsal, zone *time.Location) dryRun {
 	s := r.Status()
 	d := dryRun{Jail: s.Name, Lines: s.Lines, Matched: s.Matched, Ignored: s.Ignored, Allowed: s.Allowed,
-		Untrusted: s.Untrusted, Names: s.Names, Stale: s.Stale, Bans: []dryBan{}}
+		Untrusted: s.Untrusted, Names: s.Names, Stale: s.Stale, TimedOut: s.TimedOut, Slow: r.Slow(), Bans: []dryBan{}}
 	for _, b := range r.Bans() {
 		d.Kept += b.Kept
 		d.Bans = append(d.Bans, dryBan{short(b.Ban.Prefix), b.Ban.Since.In(zone), b.Ban.End.In(zone), b.Failures, b.Rule, b.Trust.String(), b.Kept})
@@ -165,5 +171,8 @@ func (d dryRun) printOthers(w io.Writer) {
 		if other.n > 0 {
 			fmt.Fprintf(w, "%s %s\n", number(other.n), other.what)
 		}
+	}
+	if d.TimedOut > 0 {
+		fmt.Fprintf(w, "%s undecided: whether %s matches nobody knows, it took too long\n", number(d.TimedOut), safe(strings.Join(d.Slow, " or ")))
 	}
 }
