@@ -102,6 +102,10 @@ func (e *examination) lintJail(jail jails.JailConfig) {
 		add("journalmatch does nothing yet: lines come from the files of logpath alone", "leave it out, or keep it for later")
 	}
 	for _, pattern := range jail.Logpath {
+		if readsAccessLogs(jail.Filter) && isErrorLog(pattern) {
+			add(fmt.Sprintf("log %s: its filter knows lines of access logs; in an error log they are forged, if there are any", pattern),
+				"name the access log"+errorLogRules[jail.Filter.Name])
+		}
 		files, _ := filepath.Glob(pattern) // Load has seen that the pattern is good
 		for _, file := range files {
 			if what, instead := undated(jail.Filter, file); what != "" {
@@ -109,6 +113,26 @@ func (e *examination) lintJail(jail jails.JailConfig) {
 			}
 		}
 	}
+}
+
+// accessLogFilters look for lines of access logs alone, which clients cannot forge there. The error log of
+// nginx holds whatever line a client wants.
+var accessLogFilters = []string{"nginx-http-auth[mode=access]", "nginx-limit-req[mode=access]", "nginx-botsearch", "wordpress", "wordpress[mode=xmlrpc]"}
+
+// errorLogRules are those filters' rules for an error log.
+var errorLogRules = map[string]string{
+	"nginx-http-auth": "; filter: nginx-http-auth is for the error log",
+	"nginx-limit-req": "; filter: nginx-limit-req is for the error log",
+}
+
+func readsAccessLogs(f *filter.Filter) bool {
+	return f.Spec().Dialect.V == filter.Native && slices.Contains(accessLogFilters, f.String())
+}
+
+// isErrorLog tells by the name alone.
+func isErrorLog(path string) bool {
+	name := strings.ToLower(filepath.Base(path))
+	return strings.Contains(name, "error") && !strings.Contains(name, "access")
 }
 
 func isSIP(name string) bool {

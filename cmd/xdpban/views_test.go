@@ -1,13 +1,16 @@
 package main
 
 import (
+	"maps"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"xdpban/internal/control"
 	"xdpban/internal/doctor"
+	"xdpban/jails"
 )
 
 var noon = time.Date(2026, 11, 9, 12, 0, 0, 0, time.UTC)
@@ -144,5 +147,20 @@ func TestBansForPeople(t *testing.T) {
 	out.Reset()
 	if printBans(out, nil, noon); out.String() != "nobody is banned\n" {
 		t.Errorf("without bans: %s", out)
+	}
+}
+
+// The filters that check knows by their names are there.
+func TestFiltersThatCheckKnowsAreThere(t *testing.T) {
+	for _, name := range accessLogFilters {
+		f, _, err := jails.FindFilter("", name)
+		if err != nil || !readsAccessLogs(f) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for _, name := range append(slices.Collect(maps.Keys(errorLogRules)), sipServers...) {
+		if f, _, err := jails.FindFilter("", name); err != nil || readsAccessLogs(f) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
