@@ -36,7 +36,7 @@ func (p *program) fail2banFilter(text string, journal bool) (*filter.Filter, err
 		return nil, &failure{2, err, "name a file like " + defaultConfig + ", or a directory like /etc/fail2ban"}
 	}
 	if !fail2banName.MatchString(text) {
-		return fail2ban.Regex(text)
+		return fail2ban.Open(p.config).Regex(text, journal)
 	}
 	return compiled(fail2ban.Open(p.config), text, journal)
 }

@@ -26,13 +26,16 @@ func regexVerb(p *program) *cobra.Command {
 	c := p.looks(&cobra.Command{
 		Use:   "regex LOG FILTER",
 		Short: "try a filter on a log: what it finds, when, and what it misses",
-		Long: "LOG is a file, - for standard input, or a line as it is. FILTER is the name of a filter, a filter file or a regex,\n" +
-			"in which <PREFIX>, <HOST> and <ADDR> stand for what they stand for in filter files.\n" +
+		Long: "LOG is a file, - for standard input, or a line as it is. FILTER is the name of a filter, name[mode=x],\n" +
+			"a filter file, ours or fail2ban's, or a regex, in which <PREFIX>, <HOST>, <ADDR>, <IP4>, <IP6>, <SUBNET>, <CIDR> and\n" +
+			"<F-USER>...</F-USER> stand for what they stand for in filter files. Where --config is a directory of fail2ban's,\n" +
+			"its filters are used as they are, and a regex is Python's, with fail2ban's tags and %(__prefix_line)s.\n" +
 			"With --json every line that matches gives one JSON object.\n\n" +
 			"The report says too whether text that an attacker writes can move the address, and shows a line that does.",
 		Example: "  xdpban regex /var/log/auth.log sshd\n" +
 			"  xdpban regex --print-missed /var/log/asterisk/messages asterisk\n" +
 			"  xdpban regex 'Nov  9 18:47:21 h app[1]: bad password from 192.0.2.7' '^<PREFIX>bad password from <HOST>$'\n" +
+			"  xdpban regex -c /etc/fail2ban /var/log/auth.log 'sshd[mode=aggressive]'\n" +
 			"  journalctl -u ssh -o short --no-pager | xdpban regex - sshd",
 		Args: arguments(2, 2, "LOG and FILTER"),
 		RunE: func(c *cobra.Command, args []string) (err error) {

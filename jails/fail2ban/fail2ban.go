@@ -50,6 +50,11 @@ func (c *Config) Filter(spec string, journal bool) (*Filter, error) {
 	if err := d.unknownChoice(); err != nil {
 		return nil, err
 	}
+	return d.filter(journal)
+}
+
+// filter is d made ready, for files or the journal.
+func (d *definition) filter(journal bool) (*Filter, error) {
 	d.logtype(journal)
 	if err := d.readOptions(new(options), false); err != nil {
 		return nil, err

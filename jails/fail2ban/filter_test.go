@@ -1,10 +1,13 @@
 package fail2ban
 
 import (
+	"fmt"
 	"path/filepath"
 	"reflect"
 	"strconv"
 	"testing"
+
+	"github.com/rogpeppe/go-internal/txtar"
 )
 
 func number(n int) string { return strconv.Itoa(n) }
@@ -101,6 +104,33 @@ func TestSpecsAreSplit(t *testing.T) {
 		}
 		if name != want.name || len(got) != len(want.given) || len(got) > 0 && !reflect.DeepEqual(got, want.given) {
 			t.Errorf("%s: got %s %q, want %s %q", spec, name, got, want.name, want.given)
+		}
+	}
+}
+
+// A regex that stands alone may name what filters have in common.
+func TestMacrosInARegexThatStandsAlone(t *testing.T) {
+	dir, _ := unpack(t, txtar.Parse([]byte("-- filter.d/common.conf --\n[DEFAULT]\nlogtype = file\n_daemon = \\S+\n"+
+		"__prefix_line = <lt_<logtype>/__prefix_line>\n[lt_file]\n__prefix_line = %(_daemon)s:\\s\n[lt_journal]\n__prefix_line = \\S+ %(_daemon)s:\\s\n")))
+	tests := map[string]struct {
+		regex   string
+		journal bool
+		want    string // or the error
+	}{
+		"plain":      {`^a 100% <HOST>%%$`, false, `^a 100% <HOST>%%$`},
+		"of files":   {`^%(__prefix_line)sa 100%s <HOST>$`, false, `^\S+:\sa 100%s <HOST>$`},
+		"of journal": {`^%(__prefix_line)sa <HOST> %`, true, `^\S+ \S+:\sa <HOST> %`},
+		"twice":      {`^%(_daemon)s=%(_daemon)s <HOST>`, false, `^\S+=\S+ <HOST>`},
+		"unknown":    {`^%(_demon)s <HOST>`, false, "[Definition] failregex: %(_demon)s: there is no option of that name"},
+	}
+	for name, test := range tests {
+		f, err := Open(dir).Regex(test.regex, test.journal)
+		got := fmt.Sprint(err)
+		if err == nil {
+			got = f.Rules()[0].Regex
+		}
+		if got != test.want {
+			t.Errorf("%s: got %s, want %s", name, got, test.want)
 		}
 	}
 }

@@ -2,6 +2,9 @@ package fail2ban
 
 import (
 	"fmt"
+	"path/filepath"
+	"regexp"
+	"strings"
 
 	"xdpban/internal/yamldoc"
 	"xdpban/jails/filter"
@@ -38,10 +41,37 @@ func (f *Filter) Compile() (*filter.Filter, error) {
 	return filter.New(f.Name, f.Spec(), filter.Normal)
 }
 
-// Regex is a filter of one regex, as fail2ban means it.
-func Regex(regex string) (*filter.Filter, error) {
-	f := &Filter{Name: "regex", Failregex: []Line{{Text: regex}}}
+// macros are %(name)s in a regex that stands alone.
+var macros = regexp.MustCompile(`%\([^)]+\)s`)
+
+// Regex is a filter of one regex, as fail2ban means it. %(__prefix_line)s and what else the filters
+// of c have in common (common.conf) may stand in it; a % of its own is one.
+func (c *Config) Regex(regex string, journal bool) (*filter.Filter, error) {
+	if !macros.MatchString(regex) {
+		f := &Filter{Name: "regex", Failregex: []Line{{Text: regex}}}
+		return f.Compile()
+	}
+	read, err := c.reader.load(filesOf(filepath.Join(c.dir, filters, "common")))
+	if err != nil {
+		return nil, err
+	}
+	read.section("Definition").set("failregex", said(doubled(regex)))
+	f, err := (&definition{config: read, name: "regex", asked: new(options), cache: make(map[string]text)}).filter(journal)
+	if err != nil {
+		return nil, err
+	}
 	return f.Compile()
+}
+
+// doubled is regex with each % that begins no macro written as in a file, twice.
+func doubled(regex string) string {
+	var b strings.Builder
+	at := 0
+	for _, m := range macros.FindAllStringIndex(regex, -1) {
+		b.WriteString(strings.ReplaceAll(regex[at:m[0]], "%", "%%") + regex[m[0]:m[1]])
+		at = m[1]
+	}
+	return b.String() + strings.ReplaceAll(regex[at:], "%", "%%")
 }
 
 func value(line Line) yamldoc.Value[string] {
