@@ -2,9 +2,7 @@ package loader
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
-	"math"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -28,10 +26,9 @@ type moment struct {
 }
 
 const (
-	tickSpan   = 30 * time.Millisecond  // between the ticks that are compared
-	tickSharp  = 100 * time.Microsecond // a tick seen later than that is no measure
-	tickWait   = time.Second            // for one tick; the slowest kernel has 100 a second
-	tickWrong  = 0.02                   // how far a tick may be from one that kernels have
+	tickSpan   = 50 * time.Millisecond // over which jiffies are compared with the clock at least
+	tickWait   = time.Second           // and at most
+	tickPause  = time.Millisecond / 2  // between two readings
 	clockBytes = 16
 )
 
@@ -58,7 +55,7 @@ func newNanoseconds(kind xdpbanClock, read asm.BuiltinFunc) (*clock, error) {
 	return &clock{kind: kind, scale: 1, reader: reader}, nil
 }
 
-// newJiffies finds out how long a jiffy is and when they began, from two ticks.
+// newJiffies finds out how long a jiffy is and when they began.
 func newJiffies() (*clock, error) {
 	reader, err := clockProgram(asm.FnJiffies64)
 	if err != nil {
@@ -72,57 +69,54 @@ func newJiffies() (*clock, error) {
 	return c, nil
 }
 
+// calibrate reads for as long as it takes. It does not wait for ticks: on a busy machine
+// they are when others get the CPU.
 func (c *clock) calibrate() error {
-	first, begin, err := c.tick()
-	if err != nil {
-		return err
-	}
-	time.Sleep(tickSpan)
-	last, end, err := c.tick()
-	if err != nil {
-		return err
-	}
-	scale, err := nsPerJiffy(end-begin, last-first)
-	if err != nil {
-		return err
-	}
-	c.scale = scale
-	c.offset = end - last*scale
-	return nil
-}
-
-// nsPerJiffy is the length of a jiffy if there are that many in ns.
-func nsPerJiffy(ns, jiffies uint64) (uint64, error) {
-	if jiffies == 0 {
-		return 0, errors.New("measure jiffies: none went by")
-	}
-	measured := float64(ns) / float64(jiffies)
-	for _, rate := range tickRates {
-		exact := (uint64(time.Second) + rate/2) / rate // TICK_NSEC
-		if math.Abs(measured-float64(exact)) < tickWrong*float64(exact) {
-			return exact, nil
-		}
-	}
-	return 0, fmt.Errorf("measure jiffies: %.0f ns is no length that kernels have", measured)
-}
-
-// tick waits for the number of jiffies to change and says to which, and when in ns.
-func (c *clock) tick() (jiffies, ns uint64, err error) {
-	before, start, err := c.sample()
-	if err != nil {
-		return 0, 0, err
-	}
-	for last := start; last-start < uint64(tickWait); last = ns {
-		jiffies, ns, err = c.sample()
+	var fits []fit
+	for readings := []reading{}; ; time.Sleep(tickPause) {
+		raw, ns, err := c.sample()
 		if err != nil {
-			return 0, 0, err
+			return err
 		}
-		if jiffies != before && ns-last < uint64(tickSharp) {
-			return jiffies, ns, nil
+		readings = append(readings, reading{raw, ns})
+		span := time.Duration(ns - readings[0].ns)
+		if span < tickSpan {
+			continue
 		}
-		before = jiffies
+		fits = jiffies(readings)
+		if len(fits) == 1 {
+			c.scale, c.offset = fits[0].scale, fits[0].offset
+			return nil
+		}
+		if len(fits) == 0 || span > tickWait {
+			return fmt.Errorf("measure jiffies: %d of the lengths that kernels have fit what was read in %v", len(fits), span)
+		}
 	}
-	return 0, 0, errors.New("measure jiffies: no sharp tick in a second")
+}
+
+// A reading is a number of jiffies, and CLOCK_MONOTONIC right after.
+type reading struct{ jiffies, ns uint64 }
+
+// A fit is a length of a jiffy, and when they began, modulo 1<<64.
+type fit struct{ scale, offset uint64 }
+
+// jiffies finds the lengths that the readings may have. With the right one each says that they
+// began within one jiffy; a second is for ticks that are counted late.
+func jiffies(readings []reading) []fit {
+	var fits []fit
+	for _, rate := range tickRates {
+		scale := (uint64(time.Second) + rate/2) / rate // TICK_NSEC
+		first := readings[0].ns - readings[0].jiffies*scale
+		var earliest, latest int64
+		for _, r := range readings {
+			later := int64(r.ns - r.jiffies*scale - first)
+			earliest, latest = min(earliest, later), max(latest, later)
+		}
+		if latest-earliest < int64(2*scale) {
+			fits = append(fits, fit{scale, first + uint64(earliest)})
+		}
+	}
+	return fits
 }
 
 // sample reads the clock as it counts, and CLOCK_MONOTONIC right after it.
@@ -187,6 +181,25 @@ func clockProgram(read asm.BuiltinFunc) (*ebpf.Program, error) {
 		return nil, fmt.Errorf("load the program that reads the kernel's clock: %w", err)
 	}
 	return prog, nil
+}
+
+// alone has program read no other clock than c. Kernels before 5.5 verify branches that
+// constants exclude, and may lack what is called there.
+func (c *clock) alone(program asm.Instructions) {
+	own := map[xdpbanClock]asm.BuiltinFunc{
+		xdpbanClockCLOCK_JIFFIES: asm.FnJiffies64, xdpbanClockCLOCK_COARSE: asm.FnKtimeGetCoarseNs,
+	}[c.kind]
+	for i := range program {
+		if !program[i].IsBuiltinCall() {
+			continue
+		}
+		switch read := asm.BuiltinFunc(program[i].Constant); read {
+		case asm.FnJiffies64, asm.FnKtimeGetCoarseNs:
+			if read != own {
+				program[i].Constant = int64(asm.FnKtimeGetNs)
+			}
+		}
+	}
 }
 
 // at is t on the kernel program's clock, as near as that can tell it.

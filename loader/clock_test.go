@@ -1,34 +1,118 @@
 package loader
 
 import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/cilium/ebpf/asm"
 
+	"xdpban/internal/ban"
 	"xdpban/internal/lab"
 )
 
-func TestNsPerJiffy(t *testing.T) {
+// readings are what somebody reads at these moments, in ns, on a kernel with jiffies of that length
+// that began at 7 ns and are counted late by as much.
+func readings(scale, late uint64, moments ...uint64) []reading {
+	var all []reading
+	for _, ns := range moments {
+		all = append(all, reading{(ns - 7 - late) / scale, ns})
+	}
+	return all
+}
+
+func every(step, n uint64) []uint64 {
+	var moments []uint64
+	for i := range n {
+		moments = append(moments, 1_000_000_000+i*step)
+	}
+	return moments
+}
+
+func TestJiffiesAreMeasured(t *testing.T) {
+	const ms = 1_000_000
 	for _, test := range []struct {
-		name        string
-		ns, jiffies uint64
-		want        uint64 // 0: an error
+		name     string
+		readings []reading
+		want     []uint64
 	}{
-		{"100 Hz", 30_100_000, 3, 10_000_000},
-		{"250 Hz", 32_000_900, 8, 4_000_000},
-		{"300 Hz", 33_333_000, 10, 3_333_333},
-		{"1000 Hz", 30_000_000, 30, 1_000_000},
-		{"between two", 30_000_000, 12, 0},
-		{"3 % off", 32_000_000 * 103 / 100, 8, 0},
-		{"no tick", 30_000_000, 0, 0},
+		{"100 Hz", readings(10*ms, 0, every(500_000, 101)...), []uint64{10 * ms}},
+		{"250 Hz", readings(4*ms, 0, every(500_000, 101)...), []uint64{4 * ms}},
+		{"300 Hz", readings(3_333_333, 0, every(500_000, 101)...), []uint64{3_333_333}},
+		{"1000 Hz", readings(ms, 0, every(500_000, 101)...), []uint64{ms}},
+		{"1000 Hz, read twice on a busy machine", readings(ms, 0, every(50*ms, 2)...), []uint64{ms}},
+		{"250 Hz, read twice on a busy machine", readings(4*ms, 0, every(50*ms, 2)...), []uint64{4 * ms}},
+		{"250 Hz, counted late at times", append(readings(4*ms, 0, every(500_000, 60)...), readings(4*ms, 3*ms, every(1_500_000, 41)[20:]...)...), []uint64{4 * ms}},
+		{"too soon to tell", readings(4*ms, 0, every(500_000, 9)...), []uint64{10 * ms, 4 * ms, 3_333_333}},
+		{"a length that no kernel has", readings(6*ms, 0, every(500_000, 101)...), nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			got, err := nsPerJiffy(test.ns, test.jiffies)
-			if got != test.want || (err != nil) != (test.want == 0) {
-				t.Errorf("got %d, %v, want %d", got, err, test.want)
+			var got []uint64
+			for _, f := range jiffies(test.readings) {
+				got = append(got, f.scale)
+				if off := int64(f.offset-7) % int64(f.scale); len(test.want) == 1 && (off < 0 || off >= int64(f.scale)) {
+					t.Errorf("jiffies of %d ns began %d ns late", f.scale, off)
+				}
+			}
+			if !slices.Equal(got, test.want) {
+				t.Errorf("got %d, want %d", got, test.want)
 			}
 		})
+	}
+}
+
+// A kernel without the cheapest clock has another, and bans end by that one.
+func TestEveryClockEndsBans(t *testing.T) {
+	for _, test := range []struct {
+		want    string
+		lacking []int32 // helpers
+	}{
+		{"jiffies of ", nil},
+		{"coarse", []int32{int32(asm.FnJiffies64)}},
+		{"jiffies of ", []int32{int32(asm.FnKtimeGetCoarseNs), int32(asm.FnKtimeGetBootNs)}},
+		{"precise", []int32{int32(asm.FnJiffies64), int32(asm.FnKtimeGetCoarseNs), int32(asm.FnKtimeGetBootNs)}},
+	} {
+		t.Run(fmt.Sprintf("%s without %d", test.want, test.lacking), func(t *testing.T) {
+			w := newWire(t, 0)
+			w.kernel = lab.WithoutHelpers(test.lacking...)
+			l := w.enforce()
+			if got := l.Clock(); !strings.HasPrefix(got, test.want) {
+				t.Errorf("clock %q, want %q", got, test.want)
+			}
+			now := time.Now()
+			must(t, l.Ban(ban.Ban{Prefix: netip.MustParsePrefix("192.0.2.7/32"), Since: now, End: now.Add(time.Second)}))
+			w.want("192.0.2.7", Drop)
+			for !w.passes("192.0.2.7") {
+				if time.Since(now) > 5*time.Second {
+					t.Fatal("the ban does not end")
+				}
+			}
+			if held := time.Since(now); held < 900*time.Millisecond {
+				t.Errorf("a ban of a second ended after %v", held)
+			}
+		})
+	}
+}
+
+// The next Loader may find another clock than the one before: ends stay what they are.
+func TestAnotherClockKeepsTheEnds(t *testing.T) {
+	w := newWire(t, 0)
+	unmoved := hour("192.0.2.7/32")
+	unmoved.Quiet = 0
+	l := w.enforce(unmoved)
+	before, _, err := l.Find(netip.MustParsePrefix("192.0.2.7/32"))
+	must(t, err)
+	for _, lacking := range [][]int32{{int32(asm.FnJiffies64)}, {int32(asm.FnJiffies64), int32(asm.FnKtimeGetCoarseNs)}, nil} {
+		must(t, l.Close())
+		w.kernel = lab.WithoutHelpers(lacking...)
+		l = w.open()
+		after, _, err := l.Find(netip.MustParsePrefix("192.0.2.7/32"))
+		must(t, err)
+		near(t, "end by a clock that is "+l.Clock(), after.End, before.End)
+		w.want("192.0.2.7", Drop)
 	}
 }
 
@@ -47,7 +131,7 @@ func TestClocksAgree(t *testing.T) {
 		must(t, err)
 		want, err := precise.now()
 		must(t, err)
-		if late := time.Duration(want.ns - now.ns); late < -time.Millisecond || late > 100*time.Millisecond {
+		if late := time.Duration(want.ns - now.ns); late < -time.Duration(c.scale)-time.Millisecond || late > 100*time.Millisecond {
 			t.Errorf("%v is %v late", c, late)
 		}
 	}

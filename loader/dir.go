@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 )
 
@@ -132,14 +131,8 @@ func Remove(pin string) error {
 
 // removeLayout detaches before it removes maps: a program without maps cannot be.
 func removeLayout(dir string) error {
-	paths, err := linkPins(dir)
-	if err != nil {
+	if err := releaseAll(dir); err != nil {
 		return err
-	}
-	for _, path := range paths {
-		if err := detachPinned(path); err != nil {
-			return err
-		}
 	}
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -154,13 +147,4 @@ func removeLayout(dir string) error {
 		return fmt.Errorf("remove pin directory: %w", err)
 	}
 	return nil
-}
-
-func detachPinned(path string) error {
-	lk, err := link.LoadPinnedLink(path, nil)
-	if err != nil {
-		return fmt.Errorf("open pinned link %s: %w", path, err)
-	}
-	defer lk.Close()
-	return detach(lk, path)
 }

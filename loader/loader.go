@@ -14,7 +14,6 @@ import (
 	"os"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/rlimit"
 
 	"xdpban/internal/ban"
 )
@@ -31,17 +30,17 @@ type Settings struct {
 	Log         *slog.Logger // nil: nowhere
 }
 
-// A Loader owns the kernel program, its maps and its links.
+// A Loader owns the kernel program, its maps, and its hold on interfaces.
 type Loader struct {
 	settings Settings
 	dir      string // of this layout, below settings.Pin
 	clock    *clock
 	maps     xdpbanMaps
-	prog     *ebpf.Program // what links run
-	dry      *ebpf.Program // the same, but it writes nothing
-	links    map[int]*attached
-	known    map[source]known // every ban that should be in the maps
-	ends     endHeap          // the same by end; may hold what known has no more
+	prog     *ebpf.Program     // what links run
+	dry      *ebpf.Program     // the same, but it writes nothing
+	held     map[int]*attached // by index
+	known    map[source]known  // every ban that should be in the maps
+	ends     endHeap           // the same by end; may hold what known has no more
 	labels   labels
 	allowed  *ban.Set // the kernel's allow list, or more
 	contents xdpbanContents
@@ -57,7 +56,7 @@ func Open(s Settings) (*Loader, error) {
 	if s.Log == nil {
 		s.Log = slog.New(slog.DiscardHandler)
 	}
-	l := &Loader{settings: s, links: make(map[int]*attached), known: make(map[source]known)}
+	l := &Loader{settings: s, held: make(map[int]*attached), known: make(map[source]known)}
 	if err := l.open(); err != nil {
 		l.Close()
 		return nil, explain(err)
@@ -81,8 +80,8 @@ func (s Settings) check() error {
 }
 
 func (l *Loader) open() error {
-	if err := rlimit.RemoveMemlock(); err != nil {
-		return fmt.Errorf("lift the memory lock limit: %w", err)
+	if err := liftMemlock(); err != nil {
+		return err
 	}
 	spec, err := loadXdpban()
 	if err != nil {
@@ -111,7 +110,7 @@ func (l *Loader) open() error {
 	if err := l.pinMaps(old); err != nil {
 		return err
 	}
-	if err := l.adoptLinks(); err != nil {
+	if err := l.adopt(); err != nil {
 		return err
 	}
 	return l.settle(old)
@@ -128,16 +127,8 @@ func (l *Loader) loadPrograms(spec *ebpf.CollectionSpec) error {
 }
 
 func (l *Loader) load(spec *ebpf.CollectionSpec, dry bool) (*ebpf.Program, error) {
-	for name, value := range map[string]any{
-		xdpbanVarClockKind:     l.clock.kind,
-		xdpbanVarNsPerJiffy:    l.clock.scale,
-		xdpbanVarJiffiesOffset: l.clock.offset,
-		xdpbanVarIpv6Mask:      maskOf(l.settings.IPv6Prefix),
-		xdpbanVarDry:           dry,
-	} {
-		if err := spec.Variables[name].Set(value); err != nil {
-			return nil, fmt.Errorf("set %s of the kernel program: %w", name, err)
-		}
+	if err := prepare(spec, l.clock, l.settings.IPv6Prefix, dry); err != nil {
+		return nil, err
 	}
 	maps := make(map[string]*ebpf.Map)
 	for name, m := range l.byName() {
@@ -152,16 +143,33 @@ func (l *Loader) load(spec *ebpf.CollectionSpec, dry bool) (*ebpf.Program, error
 	return coll.DetachProgram(xdpbanProgXdpban), nil
 }
 
+// prepare tells the kernel program what it is told once.
+func prepare(spec *ebpf.CollectionSpec, c *clock, ipv6Prefix int, dry bool) error {
+	for name, value := range map[string]any{
+		xdpbanVarClockKind:     c.kind,
+		xdpbanVarNsPerJiffy:    c.scale,
+		xdpbanVarJiffiesOffset: c.offset,
+		xdpbanVarIpv6Mask:      maskOf(ipv6Prefix),
+		xdpbanVarDry:           dry,
+	} {
+		if err := spec.Variables[name].Set(value); err != nil {
+			return fmt.Errorf("set %s of the kernel program: %w", name, err)
+		}
+	}
+	c.alone(spec.Programs[xdpbanProgXdpban].Instructions)
+	return nil
+}
+
 // Close gives back what this process holds. Everything in force stays so.
 func (l *Loader) Close() error {
 	errs := []error{l.clock.close(), l.prog.Close(), l.dry.Close()}
 	for _, m := range l.byName() {
 		errs = append(errs, (*m).Close())
 	}
-	for _, a := range l.links {
-		errs = append(errs, a.link.Close())
+	for _, a := range l.held {
+		errs = append(errs, a.Close())
 	}
-	clear(l.links)
+	clear(l.held)
 	return errors.Join(errs...)
 }
 

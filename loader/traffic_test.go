@@ -18,10 +18,24 @@ import (
 	"xdpban/internal/lab"
 )
 
-// inModes runs test on a cable that has native XDP and on one that has not.
+// inModes runs test on a cable that has native XDP and on one that has not, each on a kernel
+// with links for XDP and on one without.
 func inModes(t *testing.T, test func(t *testing.T, w *wire, mode string)) {
-	t.Run(Native, func(t *testing.T) { test(t, newWire(t, 0), Native) })
-	t.Run(Generic, func(t *testing.T) { test(t, newWire(t, tooLarge), Generic) })
+	for mode, mtu := range map[string]int{Native: 0, Generic: tooLarge} {
+		t.Run(mode, func(t *testing.T) {
+			held(t, mtu, func(t *testing.T, w *wire) { test(t, w, mode) })
+		})
+	}
+}
+
+// held runs test on a kernel with links for XDP and on one without.
+func held(t *testing.T, mtu int, test func(t *testing.T, w *wire)) {
+	t.Run("by link", func(t *testing.T) { test(t, newWire(t, mtu)) })
+	t.Run("by netlink", func(t *testing.T) {
+		w := newWire(t, mtu)
+		w.kernel = lab.WithoutLinks
+		test(t, w)
+	})
 }
 
 func TestBannedTrafficIsDropped(t *testing.T) {
@@ -29,7 +43,7 @@ func TestBannedTrafficIsDropped(t *testing.T) {
 		l := w.open()
 		a, err := w.attach(l, "eth0")
 		must(t, err)
-		if a.Interface != "eth0" || a.Mode != mode || (len(a.Refusals) > 0) != (mode == Generic) {
+		if a.Interface != "eth0" || a.Mode != mode || (len(a.Refusals) > 0) != (mode == Generic || w.kernel != nil) {
 			t.Errorf("attachment: got %+v, want mode %s", a, mode)
 		}
 		near(t, "since", a.Since, time.Now())
@@ -179,7 +193,7 @@ func TestTakeOverFromAnotherAttachType(t *testing.T) {
 	must(t, err)
 	must(t, w.victim.Do(func() error { return l.Detach("eth0") }))
 	old := w.attachTo(w.victim, stranger(t, ebpf.AttachNone))
-	must(t, old.Pin(l.linkPin(a.Index)))
+	must(t, old.Pin(indexed(l.dir, linkPrefix, a.Index)))
 	must(t, old.Close())
 	must(t, l.Close())
 
@@ -224,86 +238,94 @@ func TestInterfaceMadeAgainIsAttachedAgain(t *testing.T) {
 		{"by the next", func(w *wire, l *Loader) *Loader { l.Close(); return w.open() }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			w := newWire(t, 0)
-			l := w.enforce(hour("192.0.2.7/32"))
-			w.want("192.0.2.7", Drop)
-			eth0, err := w.victim.Links().LinkByName("eth0")
-			must(t, err)
-			must(t, w.victim.Links().LinkDel(eth0))
-			w.plug(0)
-			w.want("192.0.2.7", Pass)
-			l = test.next(w, l)
-			_, err = w.attach(l, "eth0")
-			must(t, err)
-			w.want("192.0.2.7", Drop)
-			pins, err := linkPins(l.dir)
-			if len(pins) != 1 || err != nil {
-				t.Errorf("pinned links: %v, %v", pins, err)
-			}
+			held(t, 0, func(t *testing.T, w *wire) {
+				l := w.enforce(hour("192.0.2.7/32"))
+				w.want("192.0.2.7", Drop)
+				eth0, err := w.victim.Links().LinkByName("eth0")
+				must(t, err)
+				must(t, w.victim.Links().LinkDel(eth0))
+				w.plug(0)
+				w.want("192.0.2.7", Pass)
+				l = test.next(w, l)
+				_, err = w.attach(l, "eth0")
+				must(t, err)
+				w.want("192.0.2.7", Drop)
+				links, err := pinnedIndexes(l.dir, linkPrefix)
+				must(t, err)
+				programs, err := pinnedIndexes(l.dir, programPrefix)
+				must(t, err)
+				if len(links)+len(programs) != 1 {
+					t.Errorf("pinned: links %v, programs %v", links, programs)
+				}
+			})
 		})
 	}
 }
 
 func TestRenamedInterfaceStaysAttached(t *testing.T) {
-	w := newWire(t, 0)
-	l := w.enforce(hour("192.0.2.7/32"))
-	eth0, err := w.victim.Links().LinkByName("eth0")
-	must(t, err)
-	must(t, w.victim.Links().LinkSetDown(eth0))
-	must(t, w.victim.Links().LinkSetName(eth0, "wan.7"))
-	must(t, w.victim.Links().LinkSetUp(eth0))
-	a, err := w.attach(l, "wan.7")
-	if a.Interface != "wan.7" || a.Index != eth0.Attrs().Index || err != nil {
-		t.Errorf("attachment: got %+v, %v", a, err)
-	}
-	w.want("192.0.2.7", Drop)
+	held(t, 0, func(t *testing.T, w *wire) {
+		l := w.enforce(hour("192.0.2.7/32"))
+		eth0, err := w.victim.Links().LinkByName("eth0")
+		must(t, err)
+		must(t, w.victim.Links().LinkSetDown(eth0))
+		must(t, w.victim.Links().LinkSetName(eth0, "wan.7"))
+		must(t, w.victim.Links().LinkSetUp(eth0))
+		a, err := w.attach(l, "wan.7")
+		if a.Interface != "wan.7" || a.Index != eth0.Attrs().Index || err != nil {
+			t.Errorf("attachment: got %+v, %v", a, err)
+		}
+		w.want("192.0.2.7", Drop)
+	})
 }
 
 func TestSeveralInterfaces(t *testing.T) {
-	w := newWire(t, 0)
-	must(t, lab.Connect(w.attacker, "eth1", w.victim, "eth1"))
-	l := w.enforce(hour("192.0.2.7/32"))
-	_, err := w.attach(l, "eth1")
-	must(t, err)
-	names := func() map[string]string {
-		modes := make(map[string]string)
-		must(t, w.victim.Do(func() error {
-			all, err := l.Attachments()
-			for _, a := range all {
-				modes[a.Interface] = a.Mode
-			}
-			return err
-		}))
-		return modes
-	}
-	if got := names(); len(got) != 2 || got["eth0"] != Native || got["eth1"] != Native {
-		t.Errorf("attachments: got %v", got)
-	}
-	must(t, w.victim.Do(func() error { return l.Detach("eth1") }))
-	if got := names(); len(got) != 1 || got["eth0"] != Native {
-		t.Errorf("attachments after detach: got %v", got)
-	}
-	w.want("192.0.2.7", Drop)
+	held(t, 0, func(t *testing.T, w *wire) {
+		must(t, lab.Connect(w.attacker, "eth1", w.victim, "eth1"))
+		l := w.enforce(hour("192.0.2.7/32"))
+		_, err := w.attach(l, "eth1")
+		must(t, err)
+		names := func() map[string]string {
+			modes := make(map[string]string)
+			must(t, w.victim.Do(func() error {
+				all, err := l.Attachments()
+				for _, a := range all {
+					modes[a.Interface] = a.Mode
+				}
+				return err
+			}))
+			return modes
+		}
+		if got := names(); len(got) != 2 || got["eth0"] != Native || got["eth1"] != Native {
+			t.Errorf("attachments: got %v", got)
+		}
+		must(t, w.victim.Do(func() error { return l.Detach("eth1") }))
+		if got := names(); len(got) != 1 || got["eth0"] != Native {
+			t.Errorf("attachments after detach: got %v", got)
+		}
+		w.want("192.0.2.7", Drop)
+	})
 }
 
 func TestMissingInterface(t *testing.T) {
-	w := newWire(t, 0)
-	l := w.open()
-	if _, err := w.attach(l, "eth9"); err == nil || !strings.HasPrefix(err.Error(), "attach xdp to eth9: ") {
-		t.Errorf("got %v", err)
-	}
-	must(t, w.victim.Do(func() error { return l.Detach("eth9") }))
+	held(t, 0, func(t *testing.T, w *wire) {
+		l := w.open()
+		if _, err := w.attach(l, "eth9"); err == nil || !strings.HasPrefix(err.Error(), "attach xdp to eth9: ") {
+			t.Errorf("got %v", err)
+		}
+		must(t, w.victim.Do(func() error { return l.Detach("eth9") }))
+	})
 }
 
 func TestRemoveTakesEverythingOut(t *testing.T) {
-	w := newWire(t, 0)
-	must(t, w.enforce(hour("192.0.2.7/32")).Close())
-	w.want("192.0.2.7", Drop)
-	for range 2 {
-		must(t, Remove(w.settings.Pin))
-		w.want("192.0.2.7", Pass)
-		if _, err := os.Stat(w.settings.Pin); !errors.Is(err, os.ErrNotExist) {
-			t.Errorf("pins: got %v", err)
+	held(t, 0, func(t *testing.T, w *wire) {
+		must(t, w.enforce(hour("192.0.2.7/32")).Close())
+		w.want("192.0.2.7", Drop)
+		for range 2 {
+			must(t, w.victim.Do(func() error { return Remove(w.settings.Pin) }))
+			w.want("192.0.2.7", Pass)
+			if _, err := os.Stat(w.settings.Pin); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("pins: got %v", err)
+			}
 		}
-	}
+	})
 }

@@ -18,6 +18,7 @@ import (
 type wire struct {
 	tb               testing.TB
 	attacker, victim *lab.Host
+	kernel           lab.Kernel // of the victim; nil: this one
 	settings         Settings
 	tx, rx           int
 	sequence         uint32
@@ -78,11 +79,19 @@ func (w *wire) socket(h *lab.Host) int {
 	return fd
 }
 
+// do calls fn on the victim, with its kernel.
+func (w *wire) do(fn func() error) error {
+	if w.kernel == nil {
+		return w.victim.Do(fn)
+	}
+	return w.victim.DoOn(w.kernel, fn)
+}
+
 // open opens a Loader on the victim.
 func (w *wire) open() *Loader {
 	w.tb.Helper()
 	var l *Loader
-	must(w.tb, w.victim.Do(func() (err error) {
+	must(w.tb, w.do(func() (err error) {
 		l, err = Open(w.settings)
 		return err
 	}))
@@ -93,7 +102,7 @@ func (w *wire) open() *Loader {
 // attach attaches to an interface of the victim.
 func (w *wire) attach(l *Loader, name string) (Attachment, error) {
 	var a Attachment
-	err := w.victim.Do(func() (err error) {
+	err := w.do(func() (err error) {
 		a, err = l.Attach(name)
 		return err
 	})

@@ -105,12 +105,16 @@ func (e *examination) xdp() {
 		e.add(OK, "xdp", "not used: enforce: iptables", "", "")
 		return
 	}
-	clock, err := loader.Probe()
+	var able loader.Ability
+	err := aside(func() (err error) {
+		able, err = loader.Probe("lo")
+		return err
+	})
 	if err != nil {
-		e.add(e.lack(), "xdp", err.Error(), e.withoutXDP(), "a kernel of 5.9 or later, with CONFIG_BPF_SYSCALL, does it")
+		e.add(e.lack(), "xdp", err.Error(), e.withoutXDP(), "a kernel of 5.3 or later, with CONFIG_BPF_SYSCALL, does it")
 		return
 	}
-	e.add(OK, "xdp", "the kernel takes the program and its maps; its clock: "+clock, "", "")
+	e.add(OK, "xdp", "the kernel takes the program and its maps; its clock: "+able.Clock+"; interfaces are held by "+able.Held, "", "")
 	on, err := loader.OnBPF(e.config.Pin)
 	switch {
 	case err != nil:

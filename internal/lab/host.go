@@ -5,6 +5,7 @@ import (
 	"net"
 	"os/exec"
 	"runtime"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
@@ -117,8 +118,12 @@ func (h *Host) Gateway(address string) error {
 	return nil
 }
 
-// Connect lays a cable (a veth pair) between the interfaces aName of a and bName of b and
-// sets both up.
+// patience is how long a cable may take to carry packets. The kernel looks at such news once a
+// second.
+const patience = 10 * time.Second
+
+// Connect lays a cable (a veth pair) between the interfaces aName of a and bName of b, sets both
+// up and waits until it carries packets.
 func Connect(a *Host, aName string, b *Host, bName string) error {
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name = aName
@@ -126,15 +131,37 @@ func Connect(a *Host, aName string, b *Host, bName string) error {
 	if err := a.links.LinkAdd(veth); err != nil {
 		return fmt.Errorf("connect %s and %s: %w", aName, bName, err)
 	}
-	for _, end := range []struct {
+	ends := []struct {
 		host *Host
 		name string
-	}{{a, aName}, {b, bName}} {
+	}{{a, aName}, {b, bName}}
+	for _, end := range ends {
 		if err := upAt(end.host.links, end.name); err != nil {
 			return err
 		}
 	}
+	for _, end := range ends {
+		if err := carries(end.host.links, end.name); err != nil {
+			return err
+		}
+	}
 	return nil
+}
+
+// carries waits until the interface name carries packets.
+func carries(links *netlink.Handle, name string) error {
+	for end := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+		link, err := links.LinkByName(name)
+		if err != nil {
+			return fmt.Errorf("find %s: %w", name, err)
+		}
+		if link.Attrs().OperState == netlink.OperUp {
+			return nil
+		}
+		if time.Now().After(end) {
+			return fmt.Errorf("set %s up: it is %s after %v", name, link.Attrs().OperState, patience)
+		}
+	}
 }
 
 // onThread runs fn on a thread of its own; fn gets the namespace to come back to. A

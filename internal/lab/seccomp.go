@@ -38,11 +38,19 @@ func refuse(call uint32, errno unix.Errno) error {
 		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO | uint32(errno)},
 		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
 	}
-	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
-	_, _, failed := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, 0, uintptr(unsafe.Pointer(&program)))
-	runtime.KeepAlive(filter)
-	if failed != 0 {
-		return fmt.Errorf("refuse system call %d: %w", call, failed)
+	if _, err := confine(filter, 0); err != nil {
+		return fmt.Errorf("refuse system call %d: %w", call, err)
 	}
 	return nil
+}
+
+// confine puts filter on the system calls of the calling thread and what it starts, for good.
+func confine(filter []unix.SockFilter, flags uintptr) (listener int, err error) {
+	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
+	fd, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, flags, uintptr(unsafe.Pointer(&program)))
+	runtime.KeepAlive(filter)
+	if errno != 0 {
+		return 0, fmt.Errorf("filter system calls: %w", errno)
+	}
+	return int(fd), nil
 }
