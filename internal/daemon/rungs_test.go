@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"xdpban/internal/control"
+	"xdpban/internal/lab"
 )
 
 // A rung is one way to enforce, and how to have a daemon choose it.
@@ -21,11 +22,13 @@ type rung struct {
 	note    string // what status must say
 	kind    string // of iptables; empty: not used
 	noSets  bool
+	kernel  lab.Kernel // nil: this one
 }
 
 var rungs = []rung{
 	{name: "native", mtu: nativeMTU, enforce: "xdp", mode: "native"},
 	{name: "generic", mtu: tooLarge, enforce: "xdp", mode: "generic"},
+	{name: "netlink", mtu: nativeMTU, enforce: "xdp", mode: "native", kernel: lab.WithoutLinks},
 	{name: "ipset nft", mtu: nativeMTU, enforce: "iptables", mode: "iptables", note: "ipset by iptables-nft", kind: "nft"},
 	{name: "ipset legacy", mtu: nativeMTU, enforce: "iptables", mode: "iptables", note: "ipset by iptables-legacy", kind: "legacy"},
 	{name: "recent nft", mtu: nativeMTU, enforce: "iptables", mode: "iptables", note: "recent by iptables-nft", kind: "nft", noSets: true},
@@ -48,6 +51,7 @@ var cast = []string{byLog + "/24", byHand + "/24", limited + "/24", inPrefix + "
 func newRung(t *testing.T, r rung) *site {
 	t.Helper()
 	s := newSite(t, r.mtu)
+	s.kernel = r.kernel
 	must(t, s.peer.Address("eth0", cast...))
 	s.introduce(s.server, s.peer, cast)
 	if r.kind != "" {
@@ -68,6 +72,9 @@ func newRung(t *testing.T, r rung) *site {
 	s.start()
 	if got := s.interfaces()["eth0"]; got != r.mode {
 		t.Fatalf("eth0 is in mode %s, want %s: %+v", got, r.mode, s.status().Interfaces)
+	}
+	if r.kernel != nil {
+		s.wantReason("eth0", "attached by netlink")
 	}
 	if notes := strings.Join(s.status().Chain.Notes, "\n"); r.note != "" && strings.Count(notes, r.note) != 2 {
 		t.Fatalf("want %q for both families, got:\n%s", r.note, notes)

@@ -60,6 +60,7 @@ type site struct {
 	dir          string // short, as the path of a socket has to be
 	server, peer *lab.Host
 	mtu          int
+	kernel       lab.Kernel // of the server; nil: this one
 	authLog      *os.File
 	client       *control.Client
 	ear          *lab.Ear
@@ -160,7 +161,15 @@ type process struct {
 }
 
 // launch starts args on the server.
-func (s *site) launch(cmd *exec.Cmd) *process { s.Helper(); return s.launchBy(s.server.Start, cmd) }
+func (s *site) launch(cmd *exec.Cmd) *process { s.Helper(); return s.launchBy(s.begin, cmd) }
+
+// begin starts cmd on the server, with its kernel.
+func (s *site) begin(cmd *exec.Cmd) error {
+	if s.kernel == nil {
+		return s.server.Start(cmd)
+	}
+	return s.server.StartOn(s.kernel, cmd)
+}
 
 func (s *site) launchBy(start func(*exec.Cmd) error, cmd *exec.Cmd) *process {
 	s.Helper()
@@ -211,7 +220,7 @@ func (s *site) daemonOf(path string) *exec.Cmd {
 // start starts the daemon and waits until it answers.
 func (s *site) start() { s.Helper(); s.startAs(s.xdpban()) }
 
-func (s *site) startAs(cmd *exec.Cmd) { s.Helper(); s.startBy(s.server.Start, cmd) }
+func (s *site) startAs(cmd *exec.Cmd) { s.Helper(); s.startBy(s.begin, cmd) }
 
 // startBy starts the daemon as start does.
 func (s *site) startBy(start func(*exec.Cmd) error, cmd *exec.Cmd) {

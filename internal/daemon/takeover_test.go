@@ -11,6 +11,7 @@ import (
 	"github.com/cilium/ebpf"
 
 	"xdpban/internal/control"
+	"xdpban/internal/lab"
 )
 
 // pace is that of an attack of some 2,000 packets a second.
@@ -60,48 +61,52 @@ func (s *site) kernelProgram() (instructions int, tag string) {
 
 func TestNoPacketPassesKillAndTakeOver(t *testing.T) {
 	next := nextBuild(t)
-	inModes(t, func(t *testing.T, mtu int, _ string) {
-		s := newSite(t, mtu)
-		s.start()
-		this := s.xdpban().Path
-		before, _ := s.kernelProgram()
-		s.fail(attacker, 3)
-		first := s.awaitBan(attacker)
-		a := s.attack(pace)
+	inModes(t, func(t *testing.T, mtu int, _ string) { noPacketPassesKillAndTakeOver(t, mtu, nil, next) })
+	t.Run("by netlink", func(t *testing.T) { noPacketPassesKillAndTakeOver(t, nativeMTU, lab.WithoutLinks, next) })
+}
+
+func noPacketPassesKillAndTakeOver(t *testing.T, mtu int, kernel lab.Kernel, next string) {
+	s := newSite(t, mtu)
+	s.kernel = kernel
+	s.start()
+	this := s.xdpban().Path
+	before, _ := s.kernelProgram()
+	s.fail(attacker, 3)
+	first := s.awaitBan(attacker)
+	a := s.attack(pace)
+	a.goOn(200)
+	for _, after := range []struct {
+		name, program, version string
+		longer                 int // instructions
+		changed                keys
+	}{
+		{"a restart", this, "this", 0, nil},
+		{"an upgrade", next, "next", 1, nil},
+		{"larger maps", next, "next", 1, keys{"maxbans": "8192", "maxprefixes": "100"}},
+		{"another prefix", next, "next", 1, keys{"ipv6_prefix": "56"}},
+		{"a downgrade", this, "this", 0, nil},
+	} {
+		s.crash()
 		a.goOn(200)
-		for _, after := range []struct {
-			name, program, version string
-			longer                 int // instructions
-			changed                keys
-		}{
-			{"a restart", this, "this", 0, nil},
-			{"an upgrade", next, "next", 1, nil},
-			{"larger maps", next, "next", 1, keys{"maxbans": "8192", "maxprefixes": "100"}},
-			{"another prefix", next, "next", 1, keys{"ipv6_prefix": "56"}},
-			{"a downgrade", this, "this", 0, nil},
-		} {
-			s.crash()
-			a.goOn(200)
-			s.configure(after.changed)
-			s.startAs(s.daemonOf(after.program))
-			a.goOn(200)
-			b := s.awaitBan(attacker)
-			if b.Jail != "sshd" || b.Reason != "failed-password" || b.End.Before(first.End.Add(-time.Second)) {
-				t.Errorf("after %s: ban %+v, want that of before: %+v", after.name, b, first)
-			}
-			if got := s.status().Version; got != after.version {
-				t.Errorf("after %s: version %s runs, want %s", after.name, got, after.version)
-			}
-			if now, _ := s.kernelProgram(); now-before != after.longer {
-				t.Errorf("after %s: the kernel program has %d instructions, was %d, want %d more", after.name, now, before, after.longer)
-			}
+		s.configure(after.changed)
+		s.startAs(s.daemonOf(after.program))
+		a.goOn(200)
+		b := s.awaitBan(attacker)
+		if b.Jail != "sshd" || b.Reason != "failed-password" || b.End.Before(first.End.Add(-time.Second)) {
+			t.Errorf("after %s: ban %+v, want that of before: %+v", after.name, b, first)
 		}
-		sent, passed := a.end()
-		if sent < 2000 || passed != 0 {
-			t.Errorf("%d of %d packets passed", passed, sent)
+		if got := s.status().Version; got != after.version {
+			t.Errorf("after %s: version %s runs, want %s", after.name, got, after.version)
 		}
-		s.wantPass(bystander)
-	})
+		if now, _ := s.kernelProgram(); now-before != after.longer {
+			t.Errorf("after %s: the kernel program has %d instructions, was %d, want %d more", after.name, now, before, after.longer)
+		}
+	}
+	sent, passed := a.end()
+	if sent < 2000 || passed != 0 {
+		t.Errorf("%d of %d packets passed", passed, sent)
+	}
+	s.wantPass(bystander)
 }
 
 // What was banned stays so, and what was not is judged by the next daemon.
