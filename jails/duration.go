@@ -2,11 +2,11 @@ package jails
 
 import (
 	"fmt"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
 
+	"xdpban/internal/lazy"
 	"xdpban/internal/yamldoc"
 )
 
@@ -36,7 +36,7 @@ var units = []struct {
 type duration time.Duration
 
 var (
-	oneDuration  = regexp.MustCompile(`^(\d{1,12}) *([a-z]*) *`)
+	oneDuration  = lazy.Regexp(`^(\d{1,12}) *([a-z]*) *`)
 	durationHelp = "write seconds, or numbers with units: 43200, 12h, 1d12h, 2w"
 )
 
@@ -59,7 +59,7 @@ func ParseDuration(text string) (time.Duration, error) {
 	}
 	var sum time.Duration
 	for rest != "" {
-		m := oneDuration.FindStringSubmatch(rest)
+		m := oneDuration().FindStringSubmatch(rest)
 		if m == nil {
 			return 0, &yamldoc.Error{Msg: fmt.Sprintf("want a time, got %.60q", text), Hint: durationHelp}
 		}

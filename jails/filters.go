@@ -8,11 +8,11 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
 	"xdpban/configs"
+	"xdpban/internal/lazy"
 	"xdpban/internal/yamldoc"
 	"xdpban/jails/filter"
 )
@@ -55,7 +55,7 @@ func newFilters(p place) *filters {
 func directory(dir, shown string) place { return place{fsys: os.DirFS(dir), dir: dir, shown: shown} }
 
 // filterName keeps names inside the directories of filters.
-var filterName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
+var filterName = lazy.Regexp(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
 
 // find is the filter that text names, by its name or an absolute path, and in a mode. errs are
 // those of its file; they come with the first call alone, and found is nil with every one.
@@ -93,7 +93,7 @@ func (f *filters) file(name string) (file *filterFile, errs yamldoc.Errors, err 
 		dir := filepath.Dir(name)
 		return f.open(directory(dir, dir), name, filepath.Base(name))
 	}
-	if !filterName.MatchString(name) {
+	if !filterName().MatchString(name) {
 		return nil, nil, &yamldoc.Error{
 			Msg:  fmt.Sprintf("%.60q is no name of a filter", name),
 			Hint: "write a name like sshd, or the absolute path of a filter file",
@@ -114,7 +114,7 @@ func (f *filters) open(p place, name, base string) (*filterFile, yamldoc.Errors,
 		return nil, nil, fmt.Errorf("read %s: %s", p.show(base), reason(err))
 	}
 	f.read[name] = nil
-	spec, err := filter.Parse(p.show(base), data)
+	spec, err := p.parse(base, data)
 	if err != nil {
 		return nil, wrong(err), nil
 	}

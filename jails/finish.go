@@ -8,12 +8,12 @@ import (
 	"net/netip"
 	"path"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 
 	"xdpban/internal/ban"
+	"xdpban/internal/lazy"
 	"xdpban/internal/yamldoc"
 	"xdpban/jails/filter"
 	"xdpban/jails/source"
@@ -107,12 +107,12 @@ func (f *finisher) ignoreIP(raw rawConfig, room int) []netip.Prefix {
 	return list
 }
 
-var jailName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
+var jailName = lazy.Regexp(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
 
 func (f *finisher) jailConfig(name string, raw yamldoc.Value[rawJail], c *Config) JailConfig {
 	f.jail = name
 	defer func() { f.jail = "" }()
-	if !jailName.MatchString(name) || name == ban.ByHand {
+	if !jailName().MatchString(name) || name == ban.ByHand {
 		f.fail(raw.Error("", "cannot be the name of a jail", "use letters, digits, and . _ - behind the first; "+ban.ByHand+" stands for bans by hand"))
 	}
 	r := raw.V
@@ -262,7 +262,7 @@ func (f *finisher) interfaces(v words) []string {
 
 // several finds a second path behind a first, as fail2ban separates them. Such a file would be
 // waited for in silence.
-var several = regexp.MustCompile(`[ ,]+/`)
+var several = lazy.Regexp(`[ ,]+/`)
 
 func (f *finisher) logpath(v words) []string {
 	if v.Set && len(v.V) == 0 {
@@ -281,7 +281,7 @@ func (f *finisher) logpath(v words) []string {
 			f.fail(p.Error(item("logpath", i), fmt.Sprintf("%.200q ends with a space", p.V), ""))
 			continue
 		}
-		if several.MatchString(p.V) {
+		if several().MatchString(p.V) {
 			f.fail(p.Error(item("logpath", i), fmt.Sprintf("%.200q looks like several paths", p.V), "write a list: [/var/log/auth.log, /var/log/secure]"))
 			continue
 		}

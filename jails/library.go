@@ -41,7 +41,7 @@ func Library(config string) ([]LibraryFilter, error) {
 		}
 		for _, entry := range entries {
 			name := strings.TrimSuffix(path.Base(entry), ".yaml")
-			if _, hidden := found[name]; hidden || !filterName.MatchString(name) {
+			if _, hidden := found[name]; hidden || !filterName().MatchString(name) {
 				continue
 			}
 			made, bad := p.library(name, entry)
@@ -62,7 +62,7 @@ func (p place) library(name, file string) (LibraryFilter, yamldoc.Errors) {
 	if err != nil {
 		return LibraryFilter{}, yamldoc.Errors{{File: p.show(file), Msg: reason(err)}}
 	}
-	spec, err := filter.Parse(p.show(file), data)
+	spec, err := p.parse(file, data)
 	if err != nil {
 		return LibraryFilter{}, wrong(err)
 	}
@@ -71,6 +71,14 @@ func (p place) library(name, file string) (LibraryFilter, yamldoc.Errors) {
 		from = p.show(file)
 	}
 	return LibraryFilter{name, from, spec}, nil
+}
+
+// parse reads data, the filter file base of p.
+func (p place) parse(base string, data []byte) (*filter.Spec, error) {
+	if p.dir == "" {
+		return filter.ParseBuiltIn(p.show(base), data)
+	}
+	return filter.Parse(p.show(base), data)
 }
 
 // around is the directory of the configuration file config; empty where there is none.

@@ -3,10 +3,10 @@ package jails
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"strconv"
 	"time"
 
+	"xdpban/internal/lazy"
 	"xdpban/internal/yamldoc"
 )
 
@@ -14,12 +14,12 @@ import (
 type zone struct{ *time.Location }
 
 // fixedZone is an offset as fail2ban writes it.
-var fixedZone = regexp.MustCompile(`^(?:UTC|GMT)([+-])(\d{1,2})(?::?(\d{2}))?$`)
+var fixedZone = lazy.Regexp(`^(?:UTC|GMT)([+-])(\d{1,2})(?::?(\d{2}))?$`)
 
 // UnmarshalText reads UTC, UTC+0200, or the name of a zone as Europe/Zurich.
 func (z *zone) UnmarshalText(text []byte) (err error) {
 	name := string(text)
-	if offset := fixedZone.FindStringSubmatch(name); offset != nil {
+	if offset := fixedZone().FindStringSubmatch(name); offset != nil {
 		z.Location, err = offsetZone(name, offset)
 		return err
 	}

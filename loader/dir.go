@@ -5,18 +5,19 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
+
+	"xdpban/internal/lazy"
 )
 
 // bpffs is where systems mount their bpffs.
 const bpffs = "/sys/fs/bpf"
 
 // layoutName is a directory of pins below Settings.Pin.
-var layoutName = regexp.MustCompile(`^v[0-9]+$`)
+var layoutName = lazy.Regexp(`^v[0-9]+$`)
 
 // layoutDir makes the directory for the pins of spec's layout. Pins of another layout are
 // an error: two programs on one interface cannot be, and their maps cannot be read here.
@@ -56,7 +57,7 @@ func layouts(pin string) ([]string, error) {
 	}
 	var names []string
 	for _, e := range entries {
-		if e.IsDir() && layoutName.MatchString(e.Name()) {
+		if e.IsDir() && layoutName().MatchString(e.Name()) {
 			names = append(names, e.Name())
 		}
 	}

@@ -64,7 +64,7 @@ func (e *examination) library(path string, lint bool) {
 	}
 	e.Filters = len(all)
 	for _, entry := range all {
-		e.Samples += len(entry.Spec.Samples)
+		e.Samples += len(entry.Spec.AllSamples())
 		for i, mode := range entry.Spec.Modes() {
 			f, err := entry.In(mode)
 			if err != nil {

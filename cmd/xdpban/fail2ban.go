@@ -4,24 +4,24 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 
+	"xdpban/internal/lazy"
 	"xdpban/jails/fail2ban"
 	"xdpban/jails/filter"
 )
 
 // fail2banFile is the path of a filter of fail2ban, with options or without.
-var fail2banFile = regexp.MustCompile(`^(.+\.(?:conf|local))(?:\[.*\])?$`)
+var fail2banFile = lazy.Regexp(`^(.+\.(?:conf|local))(?:\[.*\])?$`)
 
 // fail2banName is what fail2ban takes for the name of a filter. All else is a regex.
-var fail2banName = regexp.MustCompile(`(?s)^[\w/.-]+(?:\[.*\])?$`)
+var fail2banName = lazy.Regexp(`(?s)^[\w/.-]+(?:\[.*\])?$`)
 
 // fail2banFilter is what FILTER means where --config is a directory of fail2ban's, or FILTER one
 // of its files. It is nil where neither is so.
 func (p *program) fail2banFilter(text string, journal bool) (*filter.Filter, error) {
 	if !isDir(p.config) {
-		path := fail2banFile.FindStringSubmatch(text)
+		path := fail2banFile().FindStringSubmatch(text)
 		if path == nil || isRegex(path[1]) {
 			return nil, nil
 		}
@@ -35,7 +35,7 @@ func (p *program) fail2banFilter(text string, journal bool) (*filter.Filter, err
 		err := fmt.Errorf("--config: %s is a directory, and not one of fail2ban's", p.config)
 		return nil, &failure{2, err, "name a file like " + defaultConfig + ", or a directory like /etc/fail2ban"}
 	}
-	if !fail2banName.MatchString(text) {
+	if !fail2banName().MatchString(text) {
 		return fail2ban.Open(p.config).Regex(text, journal)
 	}
 	return compiled(fail2ban.Open(p.config), text, journal)

@@ -77,7 +77,7 @@ type shownRule struct {
 
 func libraryEntry(f jails.LibraryFilter) libraryFilter {
 	return libraryFilter{Name: f.Name, From: f.From, Description: f.Spec.Description, Modes: f.Spec.Modes(),
-		Rules: len(f.Spec.Failregex), Samples: len(f.Spec.Samples)}
+		Rules: len(f.Spec.Failregex), Samples: len(f.Spec.AllSamples())}
 }
 
 func showFilter(f *filter.Filter, from string) libraryFilter {

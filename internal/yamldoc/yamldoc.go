@@ -9,12 +9,13 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"regexp"
 	"strconv"
 	"strings"
 	"unicode/utf8"
 
 	"gopkg.in/yaml.v3"
+
+	"xdpban/internal/lazy"
 )
 
 const (
@@ -134,12 +135,12 @@ func invalid(data []byte) int {
 	return at
 }
 
-var syntaxError = regexp.MustCompile(`(?s)^yaml: (?:line (\d+): )?(.*)$`)
+var syntaxError = lazy.Regexp(`(?s)^yaml: (?:line (\d+): )?(.*)$`)
 
 // syntax turns an error of the YAML reader into ours.
 func (d *decoder) syntax(data []byte, err error) {
 	line, msg := 0, err.Error()
-	if m := syntaxError.FindStringSubmatch(msg); m != nil {
+	if m := syntaxError().FindStringSubmatch(msg); m != nil {
 		line, _ = strconv.Atoi(m[1])
 		msg = m[2]
 	}

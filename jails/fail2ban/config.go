@@ -7,10 +7,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
+	"xdpban/internal/lazy"
 	"xdpban/internal/yamldoc"
 )
 
@@ -193,7 +193,7 @@ func (r *reader) included(f *ini, option string, within []string) ([]string, err
 }
 
 // conditional names a section whose options hold under a condition: [Init?family=inet6].
-var conditional = regexp.MustCompile(`^([0-9A-Za-z_]+)(\?.+)$`)
+var conditional = lazy.Regexp(`^([0-9A-Za-z_]+)(\?.+)$`)
 
 // put puts f over c. What it hides of a section stays known.
 func (c *config) put(f *ini) {
@@ -201,7 +201,7 @@ func (c *config) put(f *ini) {
 	c.defaults.update(&f.defaults.options)
 	for _, s := range f.sections {
 		name, own := s.name, &s.options
-		if m := conditional.FindStringSubmatch(name); m != nil {
+		if m := conditional().FindStringSubmatch(name); m != nil {
 			name, own = m[1], new(options)
 			for _, option := range s.names {
 				own.set(option+m[2], s.values[option])

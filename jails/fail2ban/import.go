@@ -3,10 +3,10 @@ package fail2ban
 import (
 	"fmt"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
+	"xdpban/internal/lazy"
 	"xdpban/internal/yamldoc"
 	"xdpban/jails/filter"
 )
@@ -138,7 +138,7 @@ func (i *importer) defaults(out *page, read *config) error {
 }
 
 // letsIn are actions that let an address in where others keep it out.
-var letsIn = regexp.MustCompile(`(?i)blocktype\s*=\s*["']?(RETURN|ACCEPT)\b`)
+var letsIn = lazy.Regexp(`(?i)blocktype\s*=\s*["']?(RETURN|ACCEPT)\b`)
 
 // jail writes one jail.
 func (i *importer) jail(out *page, j *Jail) error {
@@ -194,7 +194,7 @@ func (d *Imported) count(j *Jail, on bool) {
 func (i *importer) mayRun(j *Jail, paths []string) bool {
 	action, _ := j.options.get("action")
 	switch {
-	case letsIn.MatchString(action.s):
+	case letsIn().MatchString(action.s):
 		i.notes.note("jails that let in", "Their action lets the address in; here it would be kept out. They are off.", i.notes.at(j.At)+": ["+j.Name+"]")
 		return false
 	case len(paths) == 0:

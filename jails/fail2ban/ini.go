@@ -2,10 +2,10 @@ package fail2ban
 
 import (
 	"fmt"
-	"regexp"
 	"strings"
 	"unicode/utf8"
 
+	"xdpban/internal/lazy"
 	"xdpban/internal/yamldoc"
 )
 
@@ -77,8 +77,8 @@ type parser struct {
 }
 
 var (
-	headerLine = regexp.MustCompile(`^\[(.+)\]`)
-	optionLine = regexp.MustCompile(`^(.*?)[\s\x1c-\x1f]*[=:][\s\x1c-\x1f]*(.*)$`)
+	headerLine = lazy.Regexp(`^\[(.+)\]`)
+	optionLine = lazy.Regexp(`^(.*?)[\s\x1c-\x1f]*[=:][\s\x1c-\x1f]*(.*)$`)
 )
 
 func (p *parser) fail(msg, hint string) {
@@ -138,11 +138,11 @@ func (p *parser) goOn(content string) {
 // begin reads the first line of something.
 func (p *parser) begin(content string) {
 	p.option = ""
-	if header := headerLine.FindStringSubmatch(content); header != nil {
+	if header := headerLine().FindStringSubmatch(content); header != nil {
 		p.header(header[1])
 		return
 	}
-	option := optionLine.FindStringSubmatch(content)
+	option := optionLine().FindStringSubmatch(content)
 	switch {
 	case strings.HasPrefix(content, "["):
 		p.fail("a [section] without its ]", "")

@@ -2,30 +2,31 @@ package fail2ban
 
 import (
 	"fmt"
-	"regexp"
 	"strings"
+
+	"xdpban/internal/lazy"
 )
 
 var (
-	nameWithOptions = regexp.MustCompile(`(?s)^([^\[]+)(?:\[(.*)\])?\s*$`)
+	nameWithOptions = lazy.Regexp(`(?s)^([^\[]+)(?:\[(.*)\])?\s*$`)
 	// One option: name=value, name="value" or name='value'; options are separated by
 	// a comma or by ][.
-	oneOption = regexp.MustCompile(`(?s)^[\s\x1c-\x1f]*([\w\-.]+)=(?:"([^"]*)"|'([^']*)'|([^,\]]*))(?:,|\]\s*\[|$|(.+))`)
-	noOption  = regexp.MustCompile(`(?s)^,?[\s\x1c-\x1f]*$`)
+	oneOption = lazy.Regexp(`(?s)^[\s\x1c-\x1f]*([\w\-.]+)=(?:"([^"]*)"|'([^']*)'|([^,\]]*))(?:,|\]\s*\[|$|(.+))`)
+	noOption  = lazy.Regexp(`(?s)^,?[\s\x1c-\x1f]*$`)
 )
 
 // splitSpec splits what a jail says of its filter: sshd[mode=aggressive, logtype="file"].
 func splitSpec(spec string) (name string, given *options, err error) {
-	m := nameWithOptions.FindStringSubmatch(spec)
+	m := nameWithOptions().FindStringSubmatch(spec)
 	if m == nil {
 		return "", nil, fmt.Errorf("want a name, or name[option=value, ...], got %.60q", spec)
 	}
 	given = new(options)
 	for rest := m[2]; rest != ""; {
-		if noOption.MatchString(rest) {
+		if noOption().MatchString(rest) {
 			break
 		}
-		o := oneOption.FindStringSubmatch(rest)
+		o := oneOption().FindStringSubmatch(rest)
 		if o == nil || o[5] != "" {
 			return "", nil, fmt.Errorf("want option=value, got %.60q", rest)
 		}

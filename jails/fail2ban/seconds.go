@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+
+	"xdpban/internal/lazy"
 )
 
 // Units of fail2ban's times in seconds; its year has 365.25 days, and a month is a twelfth.
@@ -16,20 +18,20 @@ const (
 )
 
 var timeUnits = []struct {
-	names  *regexp.Regexp
+	names  func() *regexp.Regexp
 	factor float64
 }{
-	{regexp.MustCompile(`^$|^s(s|ec|econds?)?$`), 1},
-	{regexp.MustCompile(`^m(m|in|inutes?)?$`), minute},
-	{regexp.MustCompile(`^h(h|ou|ours?)?$`), hour},
-	{regexp.MustCompile(`^d(d|a|ays?)?$`), day},
-	{regexp.MustCompile(`^w(w|ee|eeks?)?$`), 7 * day},
-	{regexp.MustCompile(`^mo(n|nths?)?$`), year / 12},
-	{regexp.MustCompile(`^y(y|ea|ears?)?$`), year},
+	{lazy.Regexp(`^$|^s(s|ec|econds?)?$`), 1},
+	{lazy.Regexp(`^m(m|in|inutes?)?$`), minute},
+	{lazy.Regexp(`^h(h|ou|ours?)?$`), hour},
+	{lazy.Regexp(`^d(d|a|ays?)?$`), day},
+	{lazy.Regexp(`^w(w|ee|eeks?)?$`), 7 * day},
+	{lazy.Regexp(`^mo(n|nths?)?$`), year / 12},
+	{lazy.Regexp(`^y(y|ea|ears?)?$`), year},
 }
 
 // timePart is an operator, a number and its unit.
-var timePart = regexp.MustCompile(`^\s*([-+*/]?)\s*(\d{1,12}(?:\.\d{1,9})?)\s*([a-z]*)\s*`)
+var timePart = lazy.Regexp(`^\s*([-+*/]?)\s*(\d{1,12}(?:\.\d{1,9})?)\s*([a-z]*)\s*`)
 
 // seconds is a time as fail2ban takes it: 600, 1d12h, 1h 30m, 60*60, 1year-6mo, -1.
 func seconds(text string) (float64, error) {
@@ -39,7 +41,7 @@ func seconds(text string) (float64, error) {
 	}
 	var sum, product float64
 	for rest != "" {
-		m := timePart.FindStringSubmatch(rest)
+		m := timePart().FindStringSubmatch(rest)
 		if m == nil {
 			return 0, fmt.Errorf("want a time, got %.60q", text)
 		}
@@ -69,7 +71,7 @@ func seconds(text string) (float64, error) {
 
 func unit(name string) (factor float64, ok bool) {
 	for _, u := range timeUnits {
-		if u.names.MatchString(name) {
+		if u.names().MatchString(name) {
 			return u.factor, true
 		}
 	}

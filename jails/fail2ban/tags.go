@@ -2,9 +2,9 @@ package fail2ban
 
 import (
 	"fmt"
-	"regexp"
 	"strings"
 
+	"xdpban/internal/lazy"
 	"xdpban/internal/yamldoc"
 )
 
@@ -12,7 +12,7 @@ import (
 const maxRepeat = 25
 
 // tag is how a value names another. Most of what looks like it is not: <HOST>, (?P<name>...).
-var tag = regexp.MustCompile(`<([^ <>]+)>`)
+var tag = lazy.Regexp(`<([^ <>]+)>`)
 
 // A tagger puts values in place of <tag>s, until nothing changes: a value may make up the
 // name of another, as in <mdre-<mode>>.
@@ -40,7 +40,7 @@ func (t *tagger) fill() error {
 				return err
 			}
 			t.values.set(name, after)
-			again = again || after.s != before.s && tag.MatchString(after.s)
+			again = again || after.s != before.s && tag().MatchString(after.s)
 			done[name] = !strings.Contains(after.s, "<")
 		}
 	}
@@ -55,7 +55,7 @@ func (t *tagger) fillOne(name string, value text) (text, error) {
 		t.counts[name] = counts
 	}
 	for from := 0; t.works(len(value.s)-from, len(value.s)); {
-		m := tag.FindStringSubmatchIndex(value.s[from:])
+		m := tag().FindStringSubmatchIndex(value.s[from:])
 		if m == nil {
 			return value, nil
 		}

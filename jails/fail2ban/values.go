@@ -5,11 +5,11 @@ import (
 	"math"
 	"net"
 	"net/netip"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
 
+	"xdpban/internal/lazy"
 	"xdpban/internal/yamldoc"
 	"xdpban/jails"
 )
@@ -77,12 +77,12 @@ func (i *importer) time(section, name string, value text) (string, error) {
 	return jails.FormatDuration(d), nil
 }
 
-var between = regexp.MustCompile(`[ ,\n]+`)
+var between = lazy.Regexp(`[ ,\n]+`)
 
 // ignoreIP writes the addresses and prefixes of an ignoreip and notes the names in it.
 func (i *importer) ignoreIP(out *page, indent int, section string, value text) {
 	var list []string
-	for _, word := range between.Split(value.s, -1) {
+	for _, word := range between().Split(value.s, -1) {
 		word = trim(word)
 		if word == "" {
 			continue
@@ -120,7 +120,7 @@ func address(word string) (string, bool) {
 }
 
 // offset is a time zone as fail2ban takes it, without those that it has names for.
-var offset = regexp.MustCompile(`^(?:UTC|GMT|Z)?(?:([+-]\d\d)(?::?(\d\d))?)?$`)
+var offset = lazy.Regexp(`^(?:UTC|GMT|Z)?(?:([+-]\d\d)(?::?(\d\d))?)?$`)
 
 // zone writes the zone of dates that name none. What [DEFAULT] says of it goes into every jail.
 func (i *importer) zone(out *page, indent int, j *Jail) {
@@ -128,7 +128,7 @@ func (i *importer) zone(out *page, indent int, j *Jail) {
 	if !ok || value.s == "" {
 		return
 	}
-	m := offset.FindStringSubmatch(value.s)
+	m := offset().FindStringSubmatch(value.s)
 	if m == nil {
 		i.notes.note("logtimezone", "What the name of a zone stands for is not taken over: until you write an offset, as UTC+0100, or a place, as Europe/Zurich, dates that name no zone are local.", i.notes.place(j.Name, "logtimezone", value))
 		return

@@ -2,10 +2,11 @@ package fail2ban
 
 import (
 	"fmt"
-	"regexp"
 	"strconv"
 	"strings"
 	"unicode"
+
+	"xdpban/internal/lazy"
 )
 
 // A page is YAML in the making.
@@ -52,15 +53,15 @@ func (p *page) list(indent int, key string, values []string) {
 }
 
 // plain are texts that mean themselves without quotes, in lists too.
-var plain = regexp.MustCompile(`^[A-Za-z/_][A-Za-z0-9/._*+-]*$`)
+var plain = lazy.Regexp(`^[A-Za-z/_][A-Za-z0-9/._*+-]*$`)
 
 // meaning are words that mean something else.
-var meaning = regexp.MustCompile(`(?i)^(true|false|yes|no|on|off|y|n|null)$`)
+var meaning = lazy.Regexp(`(?i)^(true|false|yes|no|on|off|y|n|null)$`)
 
 // quote is text as a value of YAML.
 func quote(text string) string {
 	switch {
-	case plain.MatchString(text) && !meaning.MatchString(text):
+	case plain().MatchString(text) && !meaning().MatchString(text):
 		return text
 	case strings.ContainsFunc(text, func(r rune) bool { return r == unicode.ReplacementChar || r != ' ' && !unicode.IsPrint(r) }):
 		return double(text)

@@ -2,6 +2,7 @@ package filter
 
 import (
 	"regexp"
+	"sync"
 	"time"
 )
 
@@ -16,26 +17,29 @@ type Parts struct {
 }
 
 // anyHeader is <PREFIX> of any daemon.
-var anyHeader = func() *regexp.Regexp {
+var anyHeader = sync.OnceValue(func() *regexp.Regexp {
 	prefix, _ := prefixOf(nil)
 	return regexp.MustCompile(`^` + prefix)
-}()
+})
 
 // anyFilter has a rule, as every filter must; nobody asks it.
-var anyFilter, _ = Inline("any", []string{"^<ADDR>$"})
+var anyFilter = sync.OnceValue(func() *Filter {
+	f, _ := Inline("any", []string{"^<ADDR>$"}) // it compiles
+	return f
+})
 
 // Dissect takes a line apart as filters of the dialect Native see it. Dates without a zone are in loc, and
 // now says which year those without one are of.
 func Dissect(line []byte, loc *time.Location, now time.Time) Parts {
-	r := anyFilter.NewReader(loc)
+	r := anyFilter().NewReader(loc)
 	rest := string(r.see(line, now))
-	header := anyHeader.FindString(rest)
+	header := anyHeader().FindString(rest)
 	parts := Parts{Header: header, Message: rest[len(header):]}
 	if r.date.template < 0 {
 		return parts
 	}
 	parts.Date = string(line[r.date.from:r.date.to])
-	parts.Template = anyFilter.Templates()[r.date.template]
+	parts.Template = anyFilter().Templates()[r.date.template]
 	parts.Time, parts.Dated = r.date.read(line, loc, now)
 	return parts
 }

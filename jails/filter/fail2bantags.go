@@ -1,8 +1,9 @@
 package filter
 
 import (
-	"regexp"
 	"strings"
+
+	"xdpban/internal/lazy"
 )
 
 // What fail2ban's tags stand for. Its IPv6 looks behind itself for a colon that is always
@@ -38,8 +39,8 @@ var fail2banTags = map[string]string{
 const skipped = "skiplines"
 
 var (
-	fail2banTag   = regexp.MustCompile(`</?[\w-]+/?>`)
-	fail2banGroup = regexp.MustCompile(`^(/?)F-([A-Z0-9_-]+)$`)
+	fail2banTag   = lazy.Regexp(`</?[\w-]+/?>`)
+	fail2banGroup = lazy.Regexp(`^(/?)F-([A-Z0-9_-]+)$`)
 )
 
 // renamed are the groups whose tags have other names.
@@ -48,12 +49,12 @@ var renamed = map[string]string{"id": "fid", "port": "fport"}
 // expandFail2ban replaces fail2ban's tags. What looks like a tag and is none is text.
 func expandFail2ban(regex string) string {
 	open := make(map[string]bool)
-	return fail2banTag.ReplaceAllStringFunc(regex, func(tag string) string {
+	return fail2banTag().ReplaceAllStringFunc(regex, func(tag string) string {
 		name := tag[1 : len(tag)-1]
 		if meaning, ok := fail2banTags[name]; ok {
 			return meaning
 		}
-		parts := fail2banGroup.FindStringSubmatch(name)
+		parts := fail2banGroup().FindStringSubmatch(name)
 		switch {
 		case parts == nil:
 			return tag

@@ -57,10 +57,10 @@ var (
 // a text that would make a rule find another address, and looks at who comes out.
 func (f *Filter) Injections() []Injection {
 	found := make([]Injection, len(f.rules))
-	lures := f.lures()
+	lures, samples := f.lures(), f.sampleLines()
 	var all sync.WaitGroup
 	for i := range f.rules {
-		all.Go(func() { found[i] = f.injection(i, lures) })
+		all.Go(func() { found[i] = f.injection(i, lures, samples[i]) })
 	}
 	all.Wait()
 	return found
@@ -88,15 +88,15 @@ func hostIn(line []segment) int {
 	return slices.IndexFunc(line, func(s segment) bool { return s.kind == whom })
 }
 
-// injection is the worst that became of rule i.
-func (f *Filter) injection(i int, lures []string) Injection {
+// injection is the worst that became of rule i, which matches samples.
+func (f *Filter) injection(i int, lures []string, samples [][]byte) Injection {
 	worst := Injection{Rule: i, By: i, Verdict: Unproven}
 	if f.rules[i].Trust == Untrusted {
 		worst.Verdict = Believed
 		return worst
 	}
 	fits := make(map[*syntax.Regexp]*regexp.Regexp)
-	for _, line := range f.linesOf(i) {
+	for _, line := range f.linesOf(i, samples) {
 		attack := &attack{filter: f, rule: i, segments: line, lures: lures, fits: fits}
 		if !attack.begin() {
 			continue
@@ -114,8 +114,8 @@ func (f *Filter) injection(i int, lures []string) Injection {
 	return worst
 }
 
-// linesOf are lines of rule i: as its shape says, and those of the samples that it matches.
-func (f *Filter) linesOf(i int) [][]segment {
+// linesOf are lines of rule i: as its shape says, and those of samples.
+func (f *Filter) linesOf(i int, samples [][]byte) [][]segment {
 	s, err := f.shapeOf(i)
 	if err != nil || f.maxlines > 1 {
 		return nil
@@ -137,8 +137,11 @@ func (f *Filter) linesOf(i int) [][]segment {
 	for turn := range turns(s.tree) {
 		add(within(before, s.lineOf(turn), turn), turn%2)
 	}
-	if c := s.cutter(); c != nil && before == nil {
-		for _, line := range f.sampleLines(i) {
+	if len(samples) == 0 || before != nil {
+		return lines
+	}
+	if c := s.cutter(); c != nil {
+		for _, line := range samples {
 			if cut := c.cut(line); cut != nil {
 				add(cut, 2)
 			}
@@ -188,18 +191,17 @@ func outline(line []segment) []string {
 // samplesTried bounds how many samples of a rule are attacked.
 const samplesTried = 4
 
-// sampleLines are what rule i sees of the samples that it matches.
-func (f *Filter) sampleLines(i int) [][]byte {
-	var lines [][]byte
-	for _, sample := range f.spec.Samples {
-		if len(lines) == samplesTried {
-			break
-		}
+// sampleLines are what each rule sees of some samples that it matches.
+func (f *Filter) sampleLines() [][][]byte {
+	lines := make([][][]byte, len(f.rules))
+	for _, sample := range f.spec.AllSamples() {
+		r := f.NewReader(time.UTC) // one for each: they share a machine, and remember nothing of each other
 		line := []byte(sample.V.Line)
-		r := f.NewReader(time.UTC)
-		if got := r.Read(line, sampleTime); got.Outcome == Matched && got.Rule == i && got.Addr.IsValid() {
-			lines = append(lines, bytes.Clone(r.see(line, sampleTime)))
+		got := r.Read(line, sampleTime)
+		if got.Outcome != Matched || !got.Addr.IsValid() || len(lines[got.Rule]) == samplesTried {
+			continue
 		}
+		lines[got.Rule] = append(lines[got.Rule], bytes.Clone(r.see(line, sampleTime)))
 	}
 	return lines
 }
@@ -360,7 +362,7 @@ func (a *attack) admits(s segment, planted string) bool {
 	}
 	re := a.fits[s.part]
 	if re == nil {
-		re = regexp.MustCompile(`\A(?:` + s.part.String() + `)\z`) // part of a regex that compiles
+		re = regexp.MustCompile(`\A(?:` + spelled(s.part) + `)\z`) // part of a regex that compiles
 		a.fits[s.part] = re
 	}
 	return re.MatchString(planted)

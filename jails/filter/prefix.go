@@ -13,7 +13,7 @@ import (
 // it. A host never ends in a colon, so that the tag of another program, which may quote
 // anything in its message, is not taken for a host.
 const (
-	priority   = `(?:<\d{1,3}>)?`
+	priority   = `(?:<` + upTo3 + `>)?`
 	hostname   = `(?:<[0-9a-z]+\.[0-9a-z]+> )?(?:\S*[^\s:] (?:[a-z]+[0-7]?\.[a-z]+ )?)?`
 	directory  = `(?:/[0-9A-Za-z._/-]*/)?`
 	anyDaemon  = `[0-9A-Za-z][^\s:()\[\]/]*`
@@ -40,6 +40,6 @@ func prefixOf(daemons []yamldoc.Value[string]) (string, yamldoc.Errors) {
 		tag = `(?:` + strings.Join(quoted, `|`) + `)`
 	}
 	rfc3164 := priority + ` *` + hostname + directory + tag + process + messageID
-	rfc5424 := `(?:<\d{1,3}>1 )? *\S*[^\s:] ` + directory + tag + ` (?:\d+|-) \S+ ` + structured + " \ufeff?"
+	rfc5424 := `(?:<` + upTo3 + `>1 )? *\S*[^\s:] ` + directory + tag + ` (?:\d+|-) \S+ ` + structured + " \ufeff?"
 	return `(?:` + rfc3164 + `|` + rfc5424 + `|\[\] +| *)`, errs
 }

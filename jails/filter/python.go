@@ -3,10 +3,11 @@ package filter
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"xdpban/internal/lazy"
 )
 
 // A parser reads a regex in Python's dialect (re, for texts, as of Python 3.11).
@@ -24,23 +25,23 @@ const deepest = 200
 
 // innerFlags finds flags right behind the beginning of a group, (?:(?i)x). Python takes them for
 // those of the whole regex and refuses them there; fail2ban has always meant the group.
-var innerFlags = regexp.MustCompile(`(^|[^\\])\((?:\?:)?(\(\?[a-z]+)\)`)
+var innerFlags = lazy.Regexp(`(^|[^\\])\((?:\?:)?(\(\?[a-z]+)\)`)
 
 // pythonPattern reads a regex; multi is whether ^ and $ are those of lines, as with re.MULTILINE.
 func pythonPattern(text string, multi bool) (*pattern, error) {
-	text = innerFlags.ReplaceAllString(text, "$1$2:")
+	text = innerFlags().ReplaceAllString(text, "$1$2:")
 	p := &parser{text: text, flags: flags{multi: multi}}
 	p.readGlobalFlags()
 	return p.read()
 }
 
 // leadingFlags are those of a whole regex in Go's dialect.
-var leadingFlags = regexp.MustCompile(`^\(\?([ims]+)\)`)
+var leadingFlags = lazy.Regexp(`^\(\?([ims]+)\)`)
 
 // nativePattern reads a regex of our own dialect that package regexp does not take.
 func nativePattern(text string) (*pattern, error) {
 	p := &parser{native: true, flags: flags{ascii: true}}
-	if found := leadingFlags.FindStringSubmatch(text); found != nil {
+	if found := leadingFlags().FindStringSubmatch(text); found != nil {
 		p.set(found[1], true)
 		text = text[len(found[0]):]
 	}
@@ -64,10 +65,10 @@ func (p *parser) read() (*pattern, error) {
 
 // globalFlags are flags of the whole regex. Python wants them in front of all else; older
 // ones took them from anywhere.
-var globalFlags = regexp.MustCompile(`(?:\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\(\?[aiLmsux]+\))`)
+var globalFlags = lazy.Regexp(`(?:\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\(\?[aiLmsux]+\))`)
 
 func (p *parser) readGlobalFlags() {
-	p.text = globalFlags.ReplaceAllStringFunc(p.text, func(found string) string {
+	p.text = globalFlags().ReplaceAllStringFunc(p.text, func(found string) string {
 		if !strings.HasPrefix(found, "(?") {
 			return found
 		}
@@ -237,7 +238,7 @@ func (p *parser) repeats(atom *node) (*node, error) {
 }
 
 // aCount is a count in braces. Python, unlike others, lets the first number out.
-var aCount = regexp.MustCompile(`^\{(\d*)(,?)(\d*)\}`)
+var aCount = lazy.Regexp(`^\{(\d*)(,?)(\d*)\}`)
 
 // count reads *, +, ? or {m,n}.
 func (p *parser) count() (min, max int, ok bool) {
@@ -249,7 +250,7 @@ func (p *parser) count() (min, max int, ok bool) {
 	case p.take("?"):
 		return 0, 1, true
 	}
-	found := aCount.FindStringSubmatch(p.text[p.at:])
+	found := aCount().FindStringSubmatch(p.text[p.at:])
 	if found == nil || found[0] == "{}" || len(found[1])+len(found[3]) > 10 {
 		return 0, 0, false // a brace like any other character
 	}
@@ -327,11 +328,11 @@ func (p *parser) capture(name string) *node {
 }
 
 // aName is the name of a group.
-var aName = regexp.MustCompile(`^[A-Za-z_][0-9A-Za-z_]*`)
+var aName = lazy.Regexp(`^[A-Za-z_][0-9A-Za-z_]*`)
 
 // name reads the name of a group up to end.
 func (p *parser) name(end string) (string, error) {
-	name := aName.FindString(p.text[p.at:])
+	name := aName().FindString(p.text[p.at:])
 	p.at += len(name)
 	if name == "" || !p.take(end) {
 		return "", errors.New("a group has no proper name")
@@ -367,11 +368,11 @@ func (p *parser) refer(op op, name string) (*node, error) {
 	return &node{op: op, group: group, flags: p.flags}, nil
 }
 
-var aReference = regexp.MustCompile(`^(?:\d+|[A-Za-z_][0-9A-Za-z_]*)\)`)
+var aReference = lazy.Regexp(`^(?:\d+|[A-Za-z_][0-9A-Za-z_]*)\)`)
 
 // cond reads (?(group)yes|no).
 func (p *parser) cond(outer flags) (*node, error) {
-	name := aReference.FindString(p.text[p.at:])
+	name := aReference().FindString(p.text[p.at:])
 	if name == "" {
 		return nil, errors.New("a condition has no proper group")
 	}
@@ -394,11 +395,11 @@ func (p *parser) cond(outer flags) (*node, error) {
 	return n, nil
 }
 
-var someFlags = regexp.MustCompile(`^([aiLmsux]*)(?:-([imsx]+))?:`)
+var someFlags = lazy.Regexp(`^([aiLmsux]*)(?:-([imsx]+))?:`)
 
 // localFlags reads i: or i-m:.
 func (p *parser) localFlags() error {
-	found := someFlags.FindStringSubmatch(p.text[p.at:])
+	found := someFlags().FindStringSubmatch(p.text[p.at:])
 	if found == nil {
 		text := p.text[p.at:]
 		return fmt.Errorf("unknown kind of group: %.20q", "(?"+text)

@@ -3,9 +3,10 @@ package filter
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"regexp/syntax"
 	"strings"
+
+	"xdpban/internal/lazy"
 )
 
 // A rule is a Rule that can be run.
@@ -61,7 +62,7 @@ func (c *compiler) native(written string) (rule, error) {
 }
 
 // looksAround finds what package regexp does not know and the other engine does.
-var looksAround = regexp.MustCompile(`\(\?(?:<?[=!]|>|\(|P=)`)
+var looksAround = lazy.Regexp(`\(\?(?:<?[=!]|>|\(|P=)`)
 
 func nativeRunner(written, expanded string) (runner, error) {
 	parsed, err := syntax.Parse(expanded, syntax.Perl)
@@ -70,9 +71,9 @@ func nativeRunner(written, expanded string) (runner, error) {
 		for i, name := range groups {
 			groups[i] = groupName(name)
 		}
-		return linear(expanded, groups)
+		return linearTree(expanded, parsed, groups), nil
 	}
-	if !looksAround.MatchString(expanded) {
+	if !looksAround().MatchString(expanded) {
 		return runner{}, explain(written, err)
 	}
 	p, err := nativePattern(expanded)
@@ -86,7 +87,7 @@ func nativeRunner(written, expanded string) (runner, error) {
 }
 
 // interpolation is how fail2ban's files put one setting into another.
-var interpolation = regexp.MustCompile(`%\([0-9A-Za-z_]+\)s`)
+var interpolation = lazy.Regexp(`%\([0-9A-Za-z_]+\)s`)
 
 // misread refuses what would compile and never match, because something else was meant.
 func misread(written string) error {
@@ -96,7 +97,7 @@ func misread(written string) error {
 	if strings.ContainsAny(written, "\n\r") {
 		return errors.New("has a line break, which no line has: write a list with one regex an item, without |")
 	}
-	if found := interpolation.FindString(written); found != "" {
+	if found := interpolation().FindString(written); found != "" {
 		return fmt.Errorf("%.60s is fail2ban's and means nothing here: write it out, <PREFIX> for __prefix_line", found)
 	}
 	return nil

@@ -41,13 +41,13 @@ func (s *Sample) mode() string {
 }
 
 // Samples is how many samples f's file has, whatever their mode.
-func (f *Filter) Samples() int { return len(f.spec.Samples) }
+func (f *Filter) Samples() int { return len(f.spec.AllSamples()) }
 
 // Check runs the samples of f's file, each in its own mode, and returns those that fail.
 func (f *Filter) Check() []SampleError {
 	var failed []SampleError
 	inMode := map[string]*Filter{f.Mode: f}
-	for _, sample := range f.spec.Samples {
+	for _, sample := range f.spec.AllSamples() {
 		msg := ""
 		if in, err := f.in(sample.V.mode(), inMode); err != nil {
 			msg = err.Error()

@@ -30,19 +30,22 @@ func newAutomaton(rules []rule) *automaton {
 		small[i] = rules[i].expr != ""
 	}
 	for {
-		var exprs []string
+		var exprs []dfa.Parsed
 		a.rules, a.blind = nil, nil
 		for i := range rules {
 			if small[i] {
-				exprs, a.rules = append(exprs, rules[i].expr), append(a.rules, i)
+				exprs, a.rules = append(exprs, dfa.Parsed{Expr: rules[i].expr, Tree: rules[i].tree}), append(a.rules, i)
 			} else {
 				a.blind = append(a.blind, i)
 			}
 		}
-		set, err := dfa.Compile(exprs)
+		set, err := dfa.CompileParsed(exprs)
 		var bad *dfa.Error
 		if !errors.As(err, &bad) {
 			a.set = set
+			for i := range rules {
+				rules[i].tree = nil // it is large
+			}
 			return a
 		}
 		small[a.rules[bad.Expr]] = false

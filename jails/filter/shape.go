@@ -71,7 +71,7 @@ func (s *shape) native(c *compiler, written string) (string, error) {
 		marks[tag] = s.mark(tag, c.tags[tag], n)
 	}
 	marked, err := expand(written, marks)
-	s.whole = !looksAround.MatchString(marked)
+	s.whole = !looksAround().MatchString(marked)
 	if err != nil || s.whole {
 		return marked, err
 	}
@@ -100,7 +100,7 @@ func (s *shape) mark(tag, meaning string, n int) string {
 func (s *shape) fail2ban(c *compiler, written string) (string, error) {
 	names := slices.Sorted(maps.Keys(fail2banTags))
 	var wrong error
-	marked := fail2banTag.ReplaceAllStringFunc(written, func(tag string) string {
+	marked := fail2banTag().ReplaceAllStringFunc(written, func(tag string) string {
 		name := tag[1 : len(tag)-1]
 		meaning := fail2banTags[name]
 		if !strings.Contains(meaning, f2bIP4) && !strings.Contains(meaning, f2bIP6) {
@@ -151,7 +151,7 @@ func (s *shape) findsHost(mark rune) bool {
 
 // regex is re, a part of s, with what its tags stand for.
 func (s *shape) regex(re *syntax.Regexp) string {
-	text := re.String()
+	text := spelled(re)
 	for mark, meaning := range s.meaning {
 		text = strings.ReplaceAll(text, escaped(mark), meaning)
 	}

@@ -2,9 +2,9 @@ package filter
 
 import (
 	"fmt"
-	"regexp"
 	"strings"
 
+	"xdpban/internal/lazy"
 	"xdpban/internal/yamldoc"
 )
 
@@ -54,7 +54,9 @@ type Spec struct {
 	Datepattern  []yamldoc.Value[string]   `yaml:"datepattern"`  // how dates are written; none: in any known way
 	Journalmatch []yamldoc.Value[string]   `yaml:"journalmatch"` // what of the journal concerns the filter
 	Longest      yamldoc.Value[int]        `yaml:"longest"`      // bytes; longer lines may have lost their end and match nothing; 0: no limit
-	Samples      []yamldoc.Value[Sample]   `yaml:"samples"`
+	Samples      []yamldoc.Value[Sample]   `yaml:"samples"`      // see AllSamples
+
+	later func() []yamldoc.Value[Sample] // nil: Samples are all
 }
 
 // A RuleSpec is one failregex. In a jail, and in the dialect Fail2ban, it may be a plain regex: then
@@ -90,7 +92,7 @@ func Parse(file string, data []byte) (*Spec, error) {
 }
 
 // modeName keeps the names of modes to what can stand in name[mode=x].
-var modeName = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
+var modeName = lazy.Regexp(`^[A-Za-z0-9_-]+$`)
 
 // checkRules finds rules that lack a name or a trust, and names given twice.
 func (s *Spec) checkRules() yamldoc.Errors {
@@ -120,7 +122,7 @@ func (s *Spec) checkRules() yamldoc.Errors {
 			fail(".regex", "is missing")
 		}
 		for _, mode := range rule.V.Modes {
-			if !modeName.MatchString(mode.V) {
+			if !modeName().MatchString(mode.V) {
 				fail(".modes", fmt.Sprintf("%.60q is no name of a mode", mode.V))
 			}
 		}

@@ -3,15 +3,17 @@ package filter
 import (
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
+
+	"xdpban/internal/lazy"
 )
 
 // What <HOST> and <ADDR> stand for. They are wide on purpose: what they find is read by
 // hostOf, and text that is no address bans nobody.
 const (
-	ipv4  = `\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3}`
+	upTo3 = `\d\d?\d?` // for \d{1,3}, of which package syntax takes long to see that many are not too many
+	ipv4  = upTo3 + `\.` + upTo3 + `\.` + upTo3 + `\.` + upTo3
 	ipv6  = `[0-9A-Fa-f:]*:[0-9A-Fa-f]*:[0-9A-Fa-f.]*(?:%[0-9A-Za-z._-]+)?`
 	addr  = ipv6 + `|` + ipv4 + `|\[` + ipv6 + `\]|\[` + ipv4 + `\]`
 	names = `[0-9A-Za-z_](?:[0-9A-Za-z_.-]*[0-9A-Za-z_])?`
@@ -21,7 +23,7 @@ const (
 // </F-NAME>, which make a group, are not among them.
 func tagsWith(prefix string) map[string]string {
 	host := func(what string) string { return `(?P<` + hostGroup + `>` + what + `)` }
-	bits := `(?P<cidr>\d{1,3})`
+	bits := `(?P<cidr>` + upTo3 + `)`
 	return map[string]string{
 		"<PREFIX>": prefix,
 		"<HOST>":   host(addr + `|` + names),
@@ -34,10 +36,10 @@ func tagsWith(prefix string) map[string]string {
 }
 
 // aTag also finds what only looks like a tag: an escaped <, the name of a group.
-var aTag = regexp.MustCompile(`\\.|\(\?P?<[A-Za-z_][0-9A-Za-z_]*>|</?[A-Z][A-Z0-9_-]*(?:/[^<>]*)?>`)
+var aTag = lazy.Regexp(`\\.|\(\?P?<[A-Za-z_][0-9A-Za-z_]*>|</?[A-Z][A-Z0-9_-]*(?:/[^<>]*)?>`)
 
 // groupTag is a tag around what a group captures.
-var groupTag = regexp.MustCompile(`^<(/?)F-([A-Z0-9_]+)>$`)
+var groupTag = lazy.Regexp(`^<(/?)F-([A-Z0-9_]+)>$`)
 
 // An expansion is a regex whose tags are being replaced.
 type expansion struct {
@@ -50,7 +52,7 @@ type expansion struct {
 // expand replaces the tags in a regex, and gives groups names of their own where one is used twice.
 func expand(regex string, tags map[string]string) (string, error) {
 	e := expansion{tags: tags}
-	expanded := aTag.ReplaceAllStringFunc(regex, e.replace)
+	expanded := aTag().ReplaceAllStringFunc(regex, e.replace)
 	if len(e.unknown) > 0 {
 		return "", fmt.Errorf("unknown tag %s (known: %s <F-NAME>...</F-NAME>; a < that begins no tag is written \\<)",
 			strings.Join(e.unknown, " "), strings.Join(slices.Sorted(maps.Keys(tags)), " "))
@@ -68,7 +70,7 @@ func (e *expansion) replace(tag string) string {
 	if meaning, ok := e.tags[tag]; ok {
 		return meaning
 	}
-	parts := groupTag.FindStringSubmatch(tag)
+	parts := groupTag().FindStringSubmatch(tag)
 	switch {
 	case parts == nil:
 		e.unknown = append(e.unknown, tag)
@@ -87,7 +89,7 @@ func (e *expansion) replace(tag string) string {
 }
 
 // aGroup finds the beginnings of named groups, and escapes, which hide them.
-var aGroup = regexp.MustCompile(`\\.|\(\?P?<([A-Za-z_][0-9A-Za-z_]*)>`)
+var aGroup = lazy.Regexp(`\\.|\(\?P?<([A-Za-z_][0-9A-Za-z_]*)>`)
 
 // again parts the name of a group from its number.
 const again = "__"
@@ -95,7 +97,7 @@ const again = "__"
 // numberGroups makes the names of groups differ: user, user__2, user__3.
 func numberGroups(expr string) string {
 	times := make(map[string]int)
-	return aGroup.ReplaceAllStringFunc(expr, func(text string) string {
+	return aGroup().ReplaceAllStringFunc(expr, func(text string) string {
 		if text[0] == '\\' {
 			return text
 		}
@@ -109,7 +111,7 @@ func numberGroups(expr string) string {
 }
 
 // aNumber is what numberGroups puts behind a name.
-var aNumber = regexp.MustCompile(again + `\d+$`)
+var aNumber = lazy.Regexp(again + `\d+$`)
 
 // groupName is the name of a group without its number.
-func groupName(name string) string { return aNumber.ReplaceAllString(name, "") }
+func groupName(name string) string { return aNumber().ReplaceAllString(name, "") }

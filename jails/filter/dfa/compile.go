@@ -52,6 +52,25 @@ const (
 // Compile makes a Set of regexes as package regexp understands them. The error is an *Error;
 // around a *syntax.Error, as of look-around, where Go does not understand the regex either.
 func Compile(exprs []string) (*Set, error) {
+	parsed := make([]Parsed, len(exprs))
+	for i, expr := range exprs {
+		tree, err := syntax.Parse(expr, syntax.Perl)
+		if err != nil {
+			return nil, &Error{i, err}
+		}
+		parsed[i] = Parsed{expr, tree}
+	}
+	return CompileParsed(parsed)
+}
+
+// A Parsed is a regex and its tree, as syntax.Parse makes it with the flags syntax.Perl.
+type Parsed struct {
+	Expr string
+	Tree *syntax.Regexp
+}
+
+// CompileParsed is Compile for those who have the trees already.
+func CompileParsed(exprs []Parsed) (*Set, error) {
 	c := compiler{set: &Set{}, known: make(map[string]uint32)}
 	for i, expr := range exprs {
 		if err := c.add(expr); err != nil {
@@ -96,14 +115,10 @@ func (s runeSet) has(r rune) bool {
 	return found || at%2 == 1
 }
 
-// add appends the program of expr. The steps are those of regexp.Compile.
-func (c *compiler) add(expr string) error {
-	parsed, err := syntax.Parse(expr, syntax.Perl)
-	if err != nil {
-		return err
-	}
-	groups := parsed.MaxCap() + 1
-	prog, err := syntax.Compile(parsed.Simplify())
+// add appends the program of p. The steps are those of regexp.Compile.
+func (c *compiler) add(p Parsed) error {
+	groups := p.Tree.MaxCap() + 1
+	prog, err := syntax.Compile(p.Tree.Simplify())
 	if err != nil {
 		return err
 	}
@@ -113,7 +128,7 @@ func (c *compiler) add(expr string) error {
 	c.addProg(prog)
 	c.set.rules = append(c.set.rules, rule{
 		groups: groups,
-		slow:   sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expr) }),
+		slow:   sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(p.Expr) }),
 	})
 	return nil
 }
