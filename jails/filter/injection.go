@@ -194,12 +194,19 @@ const samplesTried = 4
 // sampleLines are what each rule sees of some samples that it matches.
 func (f *Filter) sampleLines() [][][]byte {
 	lines := make([][][]byte, len(f.rules))
+	known := make(map[string]int) // by name of a rule
 	for _, sample := range f.spec.AllSamples() {
+		if sample.V.Host == noHost || known[sample.V.Rule] == samplesTried {
+			continue
+		}
 		r := f.NewReader(time.UTC) // one for each: they share a machine, and remember nothing of each other
 		line := []byte(sample.V.Line)
 		got := r.Read(line, sampleTime)
 		if got.Outcome != Matched || !got.Addr.IsValid() || len(lines[got.Rule]) == samplesTried {
 			continue
+		}
+		if name := f.rules[got.Rule].Name; name == sample.V.Rule {
+			known[name]++
 		}
 		lines[got.Rule] = append(lines[got.Rule], bytes.Clone(r.see(line, sampleTime)))
 	}

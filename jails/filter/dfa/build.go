@@ -353,7 +353,10 @@ func (m *Machine) intern(before kind) (entry uint32) {
 
 func (m *Machine) addRow(number uint32) {
 	row := len(m.table)
-	m.table = slices.Grow(m.table, int(m.stride))[:row+int(m.stride)]
+	if row+int(m.stride) > cap(m.table) {
+		m.table = slices.Grow(m.table, row+int(m.stride)) // twice as much: it is copied less often than append would
+	}
+	m.table = m.table[:row+int(m.stride)]
 	added := m.table[row:]
 	for column := range added {
 		added[column] = unknown

@@ -2,7 +2,6 @@ package dfa
 
 import (
 	"math/bits"
-	"slices"
 	"unicode/utf8"
 )
 
@@ -118,10 +117,7 @@ func (m *Machine) cross(crossed, wanted uint64, at int) uint64 {
 // cameFrom is the index in m.origins of what a step brought about: first the thread that
 // matched, then where each thread of the new state came from.
 func (m *Machine) cameFrom(row, column uint32) uint32 {
-	if n := len(m.cameBy); n < len(m.table) {
-		m.cameBy = slices.Grow(m.cameBy, len(m.table)-n)[:len(m.table)]
-		clear(m.cameBy[n:])
-	}
+	m.growCameBy()
 	if from := m.cameBy[row+column]; from != 0 {
 		return from
 	}
@@ -135,6 +131,23 @@ func (m *Machine) cameFrom(row, column uint32) uint32 {
 	}
 	m.cameBy[row+column] = from
 	return from
+}
+
+// growCameBy makes m.cameBy as long as the table. Fresh memory is zero, and where nobody looks it
+// takes no room.
+func (m *Machine) growCameBy() {
+	n := len(m.cameBy)
+	if n == len(m.table) {
+		return
+	}
+	if cap(m.cameBy) >= len(m.table) {
+		m.cameBy = m.cameBy[:len(m.table)]
+		clear(m.cameBy[n:])
+		return
+	}
+	grown := make([]uint32, len(m.table), cap(m.table))
+	copy(grown, m.cameBy)
+	m.cameBy = grown
 }
 
 // originOf is the short form of a path.
