@@ -120,7 +120,6 @@ type sighting struct {
 type filterMiss struct {
 	Filter string `json:"filter"`
 	nearMiss
-	score int
 }
 
 func (e *explanation) dissect() {
@@ -141,7 +140,7 @@ func (e *explanation) ask(c candidate) {
 		result := reader.Read([]byte(e.Line), e.now)
 		if result.Outcome == filter.Missed || result.Rule < 0 {
 			if near, ok := f.NewSearcher(e.zone).NearMiss([]byte(e.Line), e.now); ok && (best == nil || near.Score > best.score) {
-				best = &filterMiss{name, nearMiss{f.Rules()[near.Rule].Name, near.At, near.Want, near.Behind}, near.Score}
+				best = &filterMiss{name, nearMiss{f.Rules()[near.Rule].Name, near.At, near.Want, near.Behind, near.Score}}
 			}
 			continue
 		}

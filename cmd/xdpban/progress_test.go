@@ -57,7 +57,7 @@ func TestNoBarWhereNothingTakesLong(t *testing.T) {
 }
 
 func TestAnExcerptIsOfAllParts(t *testing.T) {
-	var e excerpt
+	e := excerpt{room: speedKept}
 	line := []byte(strings.Repeat("x", 100))
 	for n := 1; n <= 100_000; n++ {
 		line[0] = byte('0' + n/10_001)

@@ -8,13 +8,15 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"xdpban/jails/filter"
 )
 
 // sourcesShown bounds the report, a rule.
 const sourcesShown = 50
+
+// enough is how long a log must have taken to tell how fast it was: less is mostly the start.
+const enough = 20 * time.Millisecond
 
 // tell prints the lines that were asked for.
 func (t *trial) tell(w io.Writer) teller {
@@ -43,24 +45,6 @@ func (t *trial) tellIgnored(w io.Writer, n int, line []byte, r filter.Result) er
 	return err
 }
 
-// tellMissed prints a line, and below it where the rule that came furthest stopped.
-func tellMissed(w io.Writer, before, line string, near *nearMiss) error {
-	if _, err := fmt.Fprintf(w, "%s%s\n", before, safe(line)); err != nil || near == nil || near.At > len(line) {
-		return err
-	}
-	where := "here"
-	if near.Behind {
-		where = "from here on"
-	}
-	indent := utf8.RuneCountInString(before) + utf8.RuneCountInString(safe(line[:near.At]))
-	begin, _, nested := strings.Cut(before, " ")
-	if !nested || begin != "|" {
-		begin = ""
-	}
-	_, err := fmt.Fprintf(w, "%s%*s^ %s wants %s %s\n", begin, indent-len(begin), "", safe(near.Rule), safe(near.Want), where)
-	return err
-}
-
 // A hit is a line that matches, as --json tells it.
 type hit struct {
 	Line     int            `json:"line"`
@@ -81,14 +65,6 @@ type miss struct {
 	Ignored bool      `json:"ignored,omitempty"`
 	Text    string    `json:"text"`
 	Near    *nearMiss `json:"near,omitempty"`
-}
-
-// A nearMiss is where the rule that came furthest in a line stopped.
-type nearMiss struct {
-	Rule   string `json:"rule"`
-	At     int    `json:"at"` // bytes from the start of the line
-	Want   string `json:"want"`
-	Behind bool   `json:"behind,omitempty"` // it wants it there or anywhere behind
 }
 
 // tellJSON prints an object for every line that matches, and for those that were asked for.
@@ -237,28 +213,17 @@ func (t *trial) reportDates(w io.Writer) {
 	fmt.Fprint(w, "`-\n\n")
 }
 
-// reportMissed shows the missed lines if they are few, and how to see them if they are not.
-func (t *trial) reportMissed(w io.Writer) {
-	switch {
-	case t.printMissed || t.missed == 0:
-	case t.missed > len(t.missedLines):
-		fmt.Fprintf(w, "Missed lines: too many to show here; --print-missed prints all %s\n\n", number(t.missed))
-	default:
-		fmt.Fprint(w, "Missed lines:\n")
-		for _, line := range t.missedLines {
-			tellMissed(w, "|  ", beginning(line), t.near(line)) //nolint:errcheck // the buffer's flush tells
-		}
-		fmt.Fprint(w, "`-\n\n")
-	}
-}
-
 func (t *trial) reportLines(w io.Writer) {
 	fmt.Fprintf(w, "Lines: %s, %s ignored, %s matched, %s missed", counted(t.lines, "line"), number(t.ignored), number(t.matched), number(t.missed))
 	if t.tooLong > 0 {
 		fmt.Fprintf(w, ", %s too long", number(t.tooLong))
 	}
 	t.undecided.report(w)
-	seconds := max(t.took.Seconds(), 1e-6)
+	if t.took < enough {
+		fmt.Fprintf(w, "\n[%s in %s: too little to tell how fast]\n", size(uint64(t.bytes)), brief(t.took))
+		return
+	}
+	seconds := t.took.Seconds()
 	fmt.Fprintf(w, "\n[%s in %.2f s: %s lines/s, %s/s]\n", size(uint64(t.bytes)), seconds,
 		number(int64(float64(t.lines)/seconds)), size(uint64(float64(t.bytes)/seconds)))
 }

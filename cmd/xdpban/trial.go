@@ -17,6 +17,8 @@ const (
 	missedKept  = 20
 	textKept    = 300     // bytes; a name of DNS has 253 at most
 	speedKept   = 1 << 16 // bytes of lines on which each rule is measured
+	nearKept    = 1 << 15 // bytes of missed lines among which near misses are looked for
+	nearShown   = 3
 )
 
 // A trial is a filter tried on a log.
@@ -32,6 +34,7 @@ type trial struct {
 	dates                                    []int            // lines by template
 	undated                                  int              // matched lines without a date
 	missedLines                              [][]byte         // the first of them
+	someMissed                               excerpt          // of all of them
 	searcher                                 *filter.Searcher // nil until a line is missed
 	excerpt                                  excerpt
 	lines, matched, missed, ignored, tooLong int
@@ -74,6 +77,7 @@ func (t *trial) read(log io.Reader, tell teller, bar *bar) error {
 	for _, rule := range t.filter.Rules() {
 		t.rules = append(t.rules, ruleTrial{Rule: rule, sources: make(map[string]*sourceTrial)})
 	}
+	t.excerpt.room, t.someMissed.room = speedKept, nearKept
 	reader := t.reader()
 	meter := &meter{from: log}
 	began := time.Now()
@@ -106,26 +110,12 @@ func (t *trial) measure() {
 	}
 }
 
-// near is where the rule that came furthest in line stopped; nil: none came far.
-func (t *trial) near(line []byte) *nearMiss {
-	if t.searcher == nil {
-		t.searcher = t.filter.NewSearcher(t.zone)
-		if t.dateless {
-			t.searcher = t.filter.NewDatelessSearcher()
-		}
-	}
-	found, ok := t.searcher.NearMiss(line, t.now)
-	if !ok {
-		return nil
-	}
-	return &nearMiss{t.rules[found.Rule].Name, found.At, found.Want, found.Behind}
-}
-
 // An excerpt keeps lines from all parts of a log, however long that is.
 type excerpt struct {
 	lines [][]byte
 	bytes int
 	step  int // one line in so many is kept
+	room  int // bytes at most
 }
 
 // add keeps line number n or not. Where there is no more room every second of them goes.
@@ -136,7 +126,7 @@ func (e *excerpt) add(n int, line []byte) {
 	}
 	e.lines = append(e.lines, bytes.Clone(line))
 	e.bytes += len(line)
-	for e.bytes > speedKept && len(e.lines) > 1 {
+	for e.bytes > e.room && len(e.lines) > 1 {
 		e.thin()
 	}
 }
@@ -163,6 +153,7 @@ func (t *trial) count(line []byte, r filter.Result) {
 	switch r.Outcome {
 	case filter.Missed:
 		t.missed++
+		t.someMissed.add(t.missed, line)
 		if len(t.missedLines) < missedKept {
 			t.missedLines = append(t.missedLines, bytes.Clone(line))
 		}

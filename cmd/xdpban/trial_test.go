@@ -97,7 +97,7 @@ func run(t *testing.T, trial *trial, p program, log io.Reader) string {
 }
 
 var (
-	speed = regexp.MustCompile(`(?m)^\[\d.*lines/s, .*/s\]\n`)
+	speed = regexp.MustCompile(`(?m)^\[\d.* in .*\]\n`)
 	alone = regexp.MustCompile(`(?m)  \d[\d.]* (?:ns|us|ms) a line, [\d.]+ \w+/s$`)
 )
 
@@ -118,7 +118,7 @@ func TestManyMissedLinesAreNotShownUnasked(t *testing.T) {
 	log := strings.Repeat("hello\n", missedKept+1) + strings.Repeat("x", source.MaxLine+1) + "\n"
 	got := run(t, newTrial(t), program{}, strings.NewReader(log))
 	for _, want := range []string{
-		"Missed lines: too many to show here; --print-missed prints all 21\n",
+		"Missed lines: 21 are too many to show here; --print-missed prints them\n\n",
 		"\nLines: 22 lines, 0 ignored, 0 matched, 21 missed, 1 too long\n",
 	} {
 		if !strings.Contains(got, want) {
@@ -129,6 +129,38 @@ func TestManyMissedLinesAreNotShownUnasked(t *testing.T) {
 	asked.printMissed = true
 	if got := run(t, asked, program{}, strings.NewReader(log)); strings.Count(got, ": hello\n") != missedKept+1 {
 		t.Errorf("not all missed lines are shown:\n%s", got)
+	}
+}
+
+// Of many missed lines those are shown that came closest, one a rule and place.
+func TestClosestOfManyMissedLines(t *testing.T) {
+	var log strings.Builder
+	for i := range 5000 {
+		fmt.Fprintf(&log, "Nov  9 18:47:21 h app[1]: welcome %d\n", i)
+		if i%2 == 0 {
+			fmt.Fprintf(&log, "Nov  9 18:47:21 h app[1]: bad password of eve%d form 192.0.2.7\n", i)
+		}
+	}
+	got := run(t, newTrial(t), program{}, strings.NewReader(log.String()))
+	want := regexp.MustCompile(`\nMissed lines: 7,500 are too many to show here; --print-missed prints them\. Of \d{3} among them, closest came
+\|  Nov  9 18:47:21 h app\[1\]: bad password of eve\d+ form 192\.0\.2\.7
+\|   +\^ password wants " from " here
+` + "`-\n")
+	if !want.MatchString(got) {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+func TestSpeedIsToldWhereItMeansSomething(t *testing.T) {
+	for took, want := range map[time.Duration]string{
+		1500 * time.Microsecond: "[2.0 kB in 1.5 ms: too little to tell how fast]\n",
+		2 * time.Second:         "[2.0 kB in 2.00 s: 50 lines/s, 1.0 kB/s]\n",
+	} {
+		out := new(strings.Builder)
+		(&trial{lines: 100, bytes: 2000, took: took}).reportLines(out)
+		if _, got, _ := strings.Cut(out.String(), "\n"); got != want {
+			t.Errorf("%v: got %q, want %q", took, got, want)
+		}
 	}
 }
 
