@@ -90,6 +90,49 @@ func TestShippedRulesHaveSamples(t *testing.T) {
 	}
 }
 
+// Each rule that lets text of a client's through is shown by a sample in which the client tries to
+// name another host: one that the rule matches, or one that it would nearly match.
+func TestShippedRulesAreShownToBeAttacked(t *testing.T) {
+	type rule struct{ filter, name string }
+	attacked := make(map[rule]bool)
+	filters := shipped(t)
+	for _, f := range filters {
+		searcher := f.NewSearcher(time.UTC)
+		for _, sample := range f.samples() {
+			line := []byte(sample.V.Line)
+			if !strings.Contains(sample.V.Line, "203.0.113.") {
+				continue
+			}
+			if got := f.NewReader(time.UTC).Read(line, noon); got.Outcome == Matched {
+				attacked[rule{f.Name, f.rules[got.Rule].Name}] = true
+			} else if near, ok := searcher.NearMiss(line, noon); ok {
+				attacked[rule{f.Name, f.rules[near.Rule].Name}] = true
+			}
+		}
+	}
+	for _, f := range filters {
+		for i, r := range f.rules {
+			if !attacked[rule{f.Name, r.Name}] && f.letsThrough(t, i) {
+				t.Errorf("%v: %s: no sample tries to name somebody else", f, r.Name)
+			}
+		}
+	}
+}
+
+// letsThrough reports whether a line of rule i holds a part of any text.
+func (f *Filter) letsThrough(t *testing.T, i int) bool {
+	s, err := f.shapeOf(i)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for turn := range turns(s.tree) {
+		if slices.ContainsFunc(s.lineOf(turn), func(part segment) bool { return part.kind == wild }) {
+			return true
+		}
+	}
+	return false
+}
+
 // framed are the addresses that attackers write in the shipped samples.
 var framed = netip.MustParsePrefix("203.0.113.0/24")
 
