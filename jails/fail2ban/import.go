@@ -55,15 +55,20 @@ func Import(dir string, shipped []string) (*Imported, error) {
 	}
 	var main page
 	main.comment(0, []string{" Imported from fail2ban's configuration in " + c.dir + ".", " What has no counterpart here stands in " + ListFile + ". xdpban check says whether all is well."})
-	if err := i.defaults(&main, read); err != nil {
-		return nil, err
-	}
+	errs := errorsOf(i.defaults(&main, read))
 	main.gap()
-	main.line(0, "jails:")
+	if len(good) == 0 {
+		main.line(0, "jails: {}")
+	} else {
+		main.line(0, "jails:")
+	}
 	for _, j := range good {
 		if err := i.jail(&main, j); err != nil {
-			return nil, inJail(j.Name, err)
+			errs = append(errs, inJail(j.Name, err)...)
 		}
+	}
+	if err := errs.Err(); err != nil {
+		return nil, err
 	}
 	i.tell(read, good)
 	return i.finish(main.String(), len(good)), nil
@@ -118,6 +123,7 @@ var usual = map[string]string{"bantime": "10m", "findtime": "10m", "maxretry": "
 func (i *importer) defaults(out *page, read *config) error {
 	out.gap()
 	out.line(0, "defaults:")
+	var errs yamldoc.Errors
 	for _, name := range ruleNames {
 		value, err := read.get(defaultSection, name, nil)
 		switch {
@@ -127,14 +133,13 @@ func (i *importer) defaults(out *page, read *config) error {
 		case absent(err):
 			continue
 		case err != nil:
-			return err
+			errs = append(errs, errorsOf(err)...)
+			continue
 		}
 		out.comment(2, read.above(value.place()))
-		if err := i.rule(out, 2, defaultSection, name, value); err != nil {
-			return err
-		}
+		errs = append(errs, errorsOf(i.rule(out, 2, defaultSection, name, value))...)
 	}
-	return nil
+	return errs.Err()
 }
 
 // letsIn are actions that let an address in where others keep it out.
@@ -160,21 +165,20 @@ func (i *importer) jail(out *page, j *Jail) error {
 	out.line(4, "filter: "+quote(filter.WithMode(p.name, mode)))
 	out.comment(4, j.comment("logpath"))
 	out.list(4, "logpath", paths)
+	var errs yamldoc.Errors
 	for _, name := range ruleNames {
 		value, ok := j.options.get(name)
 		if !ok || !j.own.has(name) {
 			continue
 		}
 		out.comment(4, j.comment(name))
-		if err := i.rule(out, 4, j.Name, name, value); err != nil {
-			return err
-		}
+		errs = append(errs, errorsOf(i.rule(out, 4, j.Name, name, value))...)
 	}
 	i.zone(out, 4, j)
 	if slices.Contains(i.shipped, p.name) {
 		i.ours = append(i.ours, "filters/"+p.name+".yaml: ["+j.Name+"]")
 	}
-	return nil
+	return errs.Err()
 }
 
 // count notes what became of j.

@@ -3,6 +3,7 @@ package fail2ban
 import (
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -226,4 +227,84 @@ func FuzzQuote(f *testing.F) {
 			t.Errorf("%q comes back as %q, %v\n%s", text, got, err, out.String())
 		}
 	})
+}
+
+func TestAllMistakesInValuesComeAtOnce(t *testing.T) {
+	dir, _ := unpack(t, txtar.Parse([]byte("-- filter.d/f.conf --\n[Definition]\nfailregex = ^a <HOST>$\n-- jail.conf --\n"+
+		"[DEFAULT]\nfilter = f\nlogpath = /a\nbantime = soon\nmaxretry = many\n[one]\nfindtime = 1 fortnight\nmaxretry = 0x10\n[two]\nbantime =\n")))
+	_, err := Import(dir, nil)
+	var got []string
+	for _, e := range errorsOf(err) {
+		got = append(got, strings.TrimPrefix(e.Error(), dir+"/"))
+	}
+	want := []string{
+		`jail.conf:4: [DEFAULT] bantime: want a time, got "soon"`,
+		`jail.conf:5: [DEFAULT] maxretry: want a number, got "many"`,
+		`jail.conf:7: jail one: findtime: no unit of time is called "fortnight"`,
+		`jail.conf:8: jail one: maxretry: want a number, got "0x10"`,
+		`jail.conf:10: jail two: bantime: want a time, got ""`,
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// What is odd and no mistake is imported as fail2ban means it.
+func TestOddConfigurationsAreImported(t *testing.T) {
+	type jail struct {
+		logs, rules []string
+		on          bool
+	}
+	const f = "-- filter.d/f.conf --\n[Definition]\nfailregex = ^a <HOST>$\n"
+	a := []string{"^a <HOST>$"}
+	tests := map[string]struct {
+		files string
+		want  map[string]jail
+	}{
+		"no jail": {f + "-- jail.conf --\n[DEFAULT]\nenabled = true\n", map[string]jail{}},
+		"carriage returns": {
+			"-- filter.d/f.conf --\n[Definition]\r\nfailregex = ^a <HOST>$\r\n  ^b <HOST>$\r\n-- jail.conf --\n[j]\r\nfilter = f\r\nlogpath = /a\r\n  /b\r\n",
+			map[string]jail{"j": {[]string{"/a", "/b"}, []string{"^a <HOST>$", "^b <HOST>$"}, false}},
+		},
+		"tabs and colons": {f + "-- jail.conf --\n[j]\n\tenabled\t:\tYES\nfilter\t=\tf\nlogpath:\t/a\n\t\t/b\n", map[string]jail{"j": {[]string{"/a", "/b"}, a, true}}},
+		"an action of many lines": {
+			f + "-- jail.conf --\n[j]\nfilter = f\naction = a[x=\"b, ]\n    c\"]\n  # a comment\n    d[to=\"e ; f\n    g\"]\n\n    ; another\n    h\nlogpath = /a\n",
+			map[string]jail{"j": {[]string{"/a"}, a, false}},
+		},
+		"comments among regexes": {
+			"-- filter.d/f.conf --\n[Definition]\nfailregex = ^a <HOST>$\n\n   # one\n            ^b <HOST>$\n; two\n            ^c <HOST>$ ; three\n-- jail.conf --\n[j]\nfilter = f\nlogpath = /a\n",
+			map[string]jail{"j": {[]string{"/a"}, []string{"^a <HOST>$", "^b <HOST>$", "^c <HOST>$"}, false}},
+		},
+		"files that include each other": {
+			"-- filter.d/f.conf --\n[INCLUDES]\nbefore = g.conf\n[Definition]\nfailregex = ^%(x)s <HOST>$\n-- filter.d/g.conf --\n[INCLUDES]\nafter = f.conf\n[DEFAULT]\nx = a\n-- jail.conf --\n[j]\nfilter = f\nlogpath = /a\n",
+			map[string]jail{"j": {[]string{"/a"}, a, false}},
+		},
+		"names that become one": {
+			f + "-- filter.d/f g.conf --\n[Definition]\nfailregex = ^b <HOST>$\n-- filter.d/f-g.conf --\n[Definition]\nfailregex = ^c <HOST>$\n" +
+				"-- jail.conf --\n[DEFAULT]\nlogpath = /a\n[a b]\nfilter = f g\n[a-b]\nfilter = f-g\n[../a]\nfilter = f\n",
+			map[string]jail{"a-b": {[]string{"/a"}, []string{"^b <HOST>$"}, false}, "a-b-2": {[]string{"/a"}, []string{"^c <HOST>$"}, false}, "f..-a": {[]string{"/a"}, a, false}},
+		},
+		"a path with a control character": {f + "-- jail.conf --\n[j]\nenabled = on\nfilter = f\nlogpath = /a\x00\n [k]\n  /b\n", map[string]jail{"j": {[]string{"/b"}, a, true}}},
+		"only .local files":               {"-- filter.d/f.local --\n[Definition]\nfailregex = ^a <HOST>$\n-- jail.local --\n[j]\nfilter = f\nlogpath = /a\n", map[string]jail{"j": {[]string{"/a"}, a, false}}},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			dir, _ := unpack(t, txtar.Parse([]byte(test.files)))
+			imported, err := Import(dir, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := make(map[string]jail)
+			for name, config := range load(t, imported) {
+				j := jail{logs: config.Logpath, on: config.Enabled}
+				for _, rule := range config.Filter.Rules() {
+					j.rules = append(j.rules, rule.Regex)
+				}
+				got[name] = j
+			}
+			if !reflect.DeepEqual(got, test.want) {
+				t.Errorf("got %+v, want %+v", got, test.want)
+			}
+		})
+	}
 }

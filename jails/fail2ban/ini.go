@@ -1,6 +1,7 @@
 package fail2ban
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 	"unicode/utf8"
@@ -53,6 +54,9 @@ func parse(name string, data []byte) (*ini, error) {
 	p.defaults = &section{name: defaultSection, at: Place{File: name}}
 	if len(data) > maxFile {
 		return nil, yamldoc.Errors{p.mistake(0, fmt.Sprintf("is longer than %d KiB", maxFile>>10), "")}
+	}
+	if bytes.HasPrefix(data, []byte("\ufeff")) {
+		return nil, yamldoc.Errors{p.mistake(1, "begins with a byte order mark", "save the file without it: fail2ban reads nothing of such a file")}
 	}
 	// As Python reads text: each way to end a line is one.
 	all := strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(string(data))

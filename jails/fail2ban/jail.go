@@ -153,16 +153,20 @@ func (c *Config) of(j *Jail) (*definition, error) {
 // journal reports whether j reads the journal.
 func (j *Jail) journal() bool { return strings.HasPrefix(j.Backend, "systemd") }
 
-// placed gives errors that stand in no file the place at.
+// placed gives errors that stand in no line the place at, with the file that they are about.
 func placed(err error, at Place) error {
 	if err == nil {
 		return nil
 	}
 	errs := errorsOf(err)
 	for _, e := range errs {
-		if e.Line == 0 {
-			e.File, e.Line = at.File, at.Line
+		if e.Line > 0 {
+			continue
 		}
+		if e.File != "" {
+			e.Msg = e.File + ": " + e.Msg
+		}
+		e.File, e.Line = at.File, at.Line
 	}
 	return errs
 }

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"xdpban/internal/lazy"
 	"xdpban/internal/yamldoc"
@@ -148,6 +149,8 @@ func (i *importer) logpath(j *Jail) []string {
 		switch {
 		case !strings.HasPrefix(path, "/"):
 			i.notes.note("relative paths", "A logpath begins with /. They are left out.", i.notes.at(j.At)+": ["+j.Name+"] "+path)
+		case strings.ContainsFunc(path, unicode.IsControl):
+			i.notes.note("paths with control characters", "No file is meant by them. They are left out.", fmt.Sprintf("%s: [%s] %q", i.notes.at(j.At), j.Name, path))
 		default:
 			list = append(list, path)
 		}
