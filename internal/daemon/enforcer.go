@@ -17,7 +17,8 @@ type enforcer interface {
 	// Attachments are what an earlier daemon enforced on.
 	Attachments() ([]attachment, error)
 	Detach(name string) error
-	// Settle is called when all interfaces have been attached.
+	// Settle is called when all interfaces have been attached. It takes out what is no longer
+	// needed, or complains of it.
 	Settle() error
 	// Mend puts back what others took away, and says what that was.
 	Mend(thorough bool) ([]string, error)
@@ -77,7 +78,7 @@ type verdict struct {
 
 func openEnforcer(config *jails.Config, log *slog.Logger) (enforcer, error) {
 	if config.Enforce == jails.Observe {
-		return newObserver(), nil
+		return newObserver(config.Pin), nil
 	}
 	l := &ladder{config: config, log: log, guarded: make(map[string]attachment), allowed: new(ban.Set)}
 	if err := l.open(); err != nil {

@@ -44,7 +44,7 @@ func (d *Daemon) survey() {
 	for _, name := range found {
 		d.attach(name)
 	}
-	d.faults.set("chain", d.enforcer.Settle())
+	d.faults.set("left over", d.enforcer.Settle())
 	for _, pattern := range d.config.Interfaces {
 		d.faults.set("interface "+pattern, absence(pattern, absent))
 	}

@@ -150,3 +150,37 @@ func TestObserveDropsNothing(t *testing.T) {
 		t.Errorf("jail: got %+v, want 1 ban of 3 matches", jail)
 	}
 }
+
+// Whoever only observes is told of what an earlier run left dropping, and how to end it.
+func TestObserveTellsOfWhatIsLeftDropping(t *testing.T) {
+	for _, test := range []struct{ enforce, left string }{
+		{"xdp", "the kernel program at "},
+		{"iptables", "the chain OFFENDINGIPS"},
+	} {
+		t.Run(test.enforce, func(t *testing.T) {
+			s := newSite(t, nativeMTU)
+			s.configure(keys{"enforce": test.enforce})
+			s.start()
+			s.fail(attacker, 3)
+			s.awaitBan(attacker)
+			s.crash()
+			s.configure(keys{"enforce": "observe"})
+			s.start()
+			s.wantDrop(attacker)
+			want := "left over: an earlier run left " + test.left
+			if faults := s.status().Faults; len(faults) != 1 || !strings.HasPrefix(faults[0], want) || !strings.HasSuffix(faults[0], "run: xdpban detach") {
+				t.Errorf("faults: %q, want %q", faults, want)
+			}
+			if log := s.log(); strings.Count(log, "an earlier run left "+test.left) != 1 {
+				t.Errorf("the log says:\n%s", log)
+			}
+			s.crash()
+			s.on(s.xdpban().Path, "detach", "-c", s.path("xdpban.yaml"))
+			s.start()
+			if faults := s.status().Faults; len(faults) != 0 {
+				t.Errorf("after xdpban detach: %q", faults)
+			}
+			s.wantPass(attacker)
+		})
+	}
+}

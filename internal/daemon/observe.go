@@ -1,18 +1,23 @@
 package daemon
 
 import (
+	"fmt"
 	"net/netip"
+	"strings"
 	"time"
 
+	"xdpban/fallback"
 	"xdpban/internal/ban"
+	"xdpban/loader"
 )
 
 // An observer keeps account of bans and drops nothing, for a first look at what would happen.
 type observer struct {
+	pin  string // where an earlier run may have left something
 	bans map[netip.Prefix]ban.Ban
 }
 
-func newObserver() *observer { return &observer{make(map[netip.Prefix]ban.Ban)} }
+func newObserver(pin string) *observer { return &observer{pin, make(map[netip.Prefix]ban.Ban)} }
 
 func (o *observer) Attach(name string) (attachment, error) {
 	return attachment{Interface: name, Mode: "observe", Refusals: []string{"enforce: observe drops nothing"}, Since: time.Now()}, nil
@@ -83,7 +88,22 @@ func (o *observer) Test(addr netip.Addr) ([]verdict, error) {
 	return []verdict{v}, nil
 }
 
-func (o *observer) Settle() error   { return nil }
+// Settle complains of what an earlier run left in force: nobody looks after it, and whoever
+// only wants to look would not expect drops. Taking it out is for the operator to decide.
+func (o *observer) Settle() error {
+	var left []string
+	if there, err := loader.Present(o.pin); err == nil && there {
+		left = append(left, "the kernel program at "+o.pin)
+	}
+	if fallback.Present() {
+		left = append(left, "the chain "+fallback.Name)
+	}
+	if len(left) == 0 {
+		return nil
+	}
+	return fmt.Errorf("an earlier run left %s: packets are dropped although enforce: observe drops none; to end that, stop the daemon and run: xdpban detach", strings.Join(left, " and "))
+}
+
 func (o *observer) Notes() []string { return nil }
 func (o *observer) Clock() string   { return "" }
 func (o *observer) Close() error    { return nil }

@@ -71,7 +71,11 @@ func (e *examination) daemon(ctx context.Context, client *control.Client) {
 	e.status = &status
 	e.add(OK, "daemon", fmt.Sprintf("runs, version %s, %d bans", status.Version, status.Bans.Live), "", "")
 	for _, fault := range status.Faults {
-		e.add(Bad, "daemon", fault, "bans are not in force there", "see the lines below, and the daemon's log")
+		meaning, step := "bans are not in force there", "see the lines below, and the daemon's log"
+		if e.config.Enforce == jails.Observe {
+			meaning, step = "it only observes", ""
+		}
+		e.add(Bad, "daemon", fault, meaning, step)
 	}
 	if status.Bans.Unknown > 0 {
 		e.add(Note, "bans", fmt.Sprintf("%d in the kernel that nobody wants", status.Bans.Unknown), "somebody else put them there", "xdpban verify lists them")
