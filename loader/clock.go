@@ -72,7 +72,6 @@ func newJiffies() (*clock, error) {
 // calibrate reads for as long as it takes. It does not wait for ticks: on a busy machine
 // they are when others get the CPU.
 func (c *clock) calibrate() error {
-	var fits []fit
 	for readings := []reading{}; ; time.Sleep(tickPause) {
 		raw, ns, err := c.sample()
 		if err != nil {
@@ -83,12 +82,12 @@ func (c *clock) calibrate() error {
 		if span < tickSpan {
 			continue
 		}
-		fits = jiffies(readings)
+		fits := jiffies(readings, span)
 		if len(fits) == 1 {
 			c.scale, c.offset = fits[0].scale, fits[0].offset
 			return nil
 		}
-		if len(fits) == 0 || span > tickWait {
+		if span > tickWait {
 			return fmt.Errorf("measure jiffies: %d of the lengths that kernels have fit what was read in %v", len(fits), span)
 		}
 	}
@@ -100,9 +99,11 @@ type reading struct{ jiffies, ns uint64 }
 // A fit is a length of a jiffy, and when they began, modulo 1<<64.
 type fit struct{ scale, offset uint64 }
 
-// jiffies finds the lengths that the readings may have. With the right one each says that they
-// began within one jiffy; a second is for ticks that are counted late.
-func jiffies(readings []reading) []fit {
+// jiffies finds the lengths that the readings of that span may have. With the right one all say
+// that they began within one jiffy. A second one and some of the span are for ticks that are
+// counted late, as in a guest whose host is busy; with a wrong length they differ by a sixth of
+// the span at least.
+func jiffies(readings []reading, span time.Duration) []fit {
 	var fits []fit
 	for _, rate := range tickRates {
 		scale := (uint64(time.Second) + rate/2) / rate // TICK_NSEC
@@ -112,7 +113,7 @@ func jiffies(readings []reading) []fit {
 			later := int64(r.ns - r.jiffies*scale - first)
 			earliest, latest = min(earliest, later), max(latest, later)
 		}
-		if latest-earliest < int64(2*scale) {
+		if latest-earliest < int64(2*scale)+int64(span/32) {
 			fits = append(fits, fit{scale, first + uint64(earliest)})
 		}
 	}

@@ -94,14 +94,24 @@ func onBPF(path string) (bool, error) {
 	}
 }
 
-// Present reports whether anything is pinned below pin, by whatever build.
+// Present reports whether anything is pinned below pin, by whatever build. An empty directory
+// is nothing: who was refused leaves it.
 func Present(pin string) (bool, error) {
 	on, err := onBPF(pin)
 	if err != nil || !on {
 		return false, explain(err)
 	}
 	names, err := layouts(pin)
-	return len(names) > 0, explain(err)
+	if err != nil {
+		return false, explain(err)
+	}
+	for _, name := range names {
+		entries, err := os.ReadDir(filepath.Join(pin, name))
+		if err != nil || len(entries) > 0 {
+			return len(entries) > 0, explain(err)
+		}
+	}
+	return false, nil
 }
 
 // Remove takes everything that was pinned below pin out of the kernel, by whatever build:

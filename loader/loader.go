@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"os"
 
 	"github.com/cilium/ebpf"
 
@@ -233,16 +232,4 @@ func maskOf(bits int) [16]byte {
 		mask[i] = 0xff
 	}
 	return netip.PrefixFrom(netip.AddrFrom16(mask), bits).Masked().Addr().As16()
-}
-
-// explain adds to a refused privilege which one is missing.
-func explain(err error) error {
-	if !errors.Is(err, os.ErrPermission) {
-		return err
-	}
-	missing := missingCapabilities()
-	if missing == "" {
-		return err
-	}
-	return fmt.Errorf("%w: this process lacks %s", err, missing)
 }

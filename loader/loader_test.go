@@ -44,10 +44,25 @@ func with(capabilities []int, fn func() error) error {
 	return <-done
 }
 
+// enough are the capabilities that this kernel asks for.
+func enough(t *testing.T) []int {
+	t.Helper()
+	var name unix.Utsname
+	must(t, unix.Uname(&name))
+	var major, minor int
+	_, err := fmt.Sscanf(unix.ByteSliceToString(name.Release[:]), "%d.%d", &major, &minor)
+	must(t, err)
+	if major > 6 || major == 6 && minor >= 8 {
+		return []int{unix.CAP_BPF, unix.CAP_NET_ADMIN}
+	}
+	return []int{unix.CAP_BPF, unix.CAP_NET_ADMIN, unix.CAP_PERFMON}
+}
+
 func TestTwoCapabilitiesAreEnough(t *testing.T) {
+	capabilities := enough(t)
 	w := newWire(t, 0)
 	must(t, w.victim.Do(func() error { // on a thread that cannot go home and so ends
-		if err := limit(unix.CAP_BPF, unix.CAP_NET_ADMIN); err != nil {
+		if err := limit(capabilities...); err != nil {
 			return err
 		}
 		l, err := Open(w.settings)
@@ -98,6 +113,21 @@ func TestMissingPrivilegeIsNamed(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Verifiers before 6.8 refuse the program to whoever may not see kernel pointers.
+func TestPrivilegeThatTheVerifierMissesIsNamed(t *testing.T) {
+	s := small(t, "refused by the verifier")
+	must(t, lab.Hosts(t, 1)[0].DoOn(lab.Without(lab.ProgLoad, unix.EACCES), func() error {
+		if err := limit(unix.CAP_BPF, unix.CAP_NET_ADMIN); err != nil {
+			return err
+		}
+		if _, err := Open(s); err == nil || !strings.Contains(err.Error(), ": this process lacks CAP_PERFMON, ") {
+			t.Errorf("got %v", err)
+		}
+		return nil
+	}))
+	must(t, Remove(s.Pin))
 }
 
 func TestOpenRefuses(t *testing.T) {

@@ -14,12 +14,12 @@ import (
 // An Ability is how this kernel does XDP.
 type Ability struct {
 	Clock string // by which bans end
-	Held  string // how interfaces are held
+	Held  string // how interfaces are held; empty: not tried
 }
 
 // Probe tries what Open and Attach need of the kernel and leaves nothing behind: the maps, the
-// program, a clock, and generic XDP on the interface called name, which must be nobody's. The
-// error is what the kernel refuses.
+// program, a clock, and generic XDP on the interface called name, which must be nobody's; empty:
+// on none. The error is what the kernel refuses.
 func Probe(name string) (Ability, error) {
 	a, err := probe(name)
 	return a, explain(err)
@@ -55,6 +55,9 @@ func probe(name string) (Ability, error) {
 
 // probeHold holds an interface as Attach does, for a moment.
 func probeHold(prog *ebpf.Program, name string) (string, error) {
+	if name == "" {
+		return "", nil
+	}
 	iface, err := net.InterfaceByName(name)
 	if err != nil {
 		return "", fmt.Errorf("find an interface to try XDP on: %w", err)
@@ -108,3 +111,6 @@ func MissingCapabilities() string { return missingCapabilities() }
 
 // OnBPF reports whether pins at path would be on a bpffs.
 func OnBPF(path string) (bool, error) { return onBPF(path) }
+
+// MountBPF sees to it that pins at path are on a bpffs, as Open does.
+func MountBPF(path string) error { return mountBPF(path) }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
 
 	"xdpban/internal/control"
 	"xdpban/internal/lab"
@@ -294,4 +295,68 @@ func TestTheDoctorSaysWhatAKernelWithoutBPFCosts(t *testing.T) {
 			t.Errorf("%s: want %q", test.name, test.want)
 		}
 	}
+}
+
+// Whatever forbids XDP leads to iptables, and is told wherever somebody may look.
+func TestEveryRefusalIsTold(t *testing.T) {
+	const lruHash = 9 // BPF_MAP_TYPE_LRU_HASH
+	for _, test := range []struct {
+		name    string
+		kernel  lab.Kernel
+		through []string // what the program is started by
+		reason  string
+	}{
+		{"no LRU maps", lab.WithoutMap(lruHash), nil, "make map bans: "},
+		{"no maps for this process", lab.Without(lab.MapCreate, unix.EPERM), nil, "operation not permitted"},
+		{"little locked memory, before 5.11", lab.CountingMemlock,
+			[]string{"prlimit", "--memlock=65536:65536", "setpriv", "--bounding-set=-sys_resource", "--"},
+			"lift the memory lock limit: operation not permitted: this kernel counts maps as locked memory"},
+		{"the verifier refuses", lab.Without(lab.ProgLoad, unix.EACCES), nil, "permission denied"},
+		{"the verifier finds it invalid", lab.Without(lab.ProgLoad, unix.EINVAL), nil, "invalid argument"},
+		{"lockdown", func(lab.Call) unix.Errno { return unix.EPERM }, nil, "operation not permitted"},
+		{"links are forbidden", lab.Without(lab.LinkCreate, unix.EPERM), nil, "operation not permitted"},
+		{"no bpffs, and none to be mounted", nil,
+			[]string{"unshare", "--mount", "sh", "-c", `umount /sys/fs/bpf; exec setpriv --bounding-set=-sys_admin -- "$@"`, "sh"},
+			"mount bpffs on /sys/fs/bpf: operation not permitted"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := newSite(t, nativeMTU)
+			s.kernel = test.kernel
+			s.startAs(through(test.through, s.xdpban()))
+			if got := s.interfaces(); !maps.Equal(got, map[string]string{"eth0": "iptables"}) {
+				t.Errorf("interfaces: %v", got)
+			}
+			s.wantReason("eth0", test.reason)
+			s.fail(attacker, 3)
+			s.awaitBan(attacker)
+			s.wantDrop(attacker)
+			if log := s.log(); !strings.Contains(log, test.reason) {
+				t.Errorf("the log says:\n%s", log)
+			}
+			for _, look := range [][]string{{"status"}, {"status", "--json"}, {"doctor"}, {"doctor", "--json"}} {
+				cmd := through(test.through, exec.Command(s.xdpban().Path, append(look, "-c", s.path("xdpban.yaml"))...))
+				if got := s.output(cmd); !strings.Contains(got, test.reason) {
+					t.Errorf("%q says:\n%s", look, got)
+				}
+			}
+		})
+	}
+}
+
+// through is cmd started by another program.
+func through(by []string, cmd *exec.Cmd) *exec.Cmd {
+	if len(by) == 0 {
+		return cmd
+	}
+	return exec.Command(by[0], append(by[1:len(by):len(by)], cmd.Args...)...)
+}
+
+// output is what cmd prints on the server.
+func (s *site) output(cmd *exec.Cmd) string {
+	s.Helper()
+	out := new(strings.Builder)
+	cmd.Stdout, cmd.Stderr = out, out
+	must(s, s.begin(cmd))
+	cmd.Wait() //nolint:errcheck // the doctor ends with 1 where it found something
+	return out.String()
 }

@@ -4,6 +4,7 @@ package doctor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -109,25 +110,57 @@ func (e *examination) xdp() {
 		e.add(OK, "xdp", "not used: enforce: iptables", "", "")
 		return
 	}
-	var able loader.Ability
-	err := aside(func() (err error) {
-		able, err = loader.Probe("lo")
-		return err
-	})
+	able, err := tryXDP()
 	if err != nil {
 		e.add(e.lack(), "xdp", err.Error(), e.withoutXDP(), "a kernel of 5.3 or later, with CONFIG_BPF_SYSCALL, does it")
+	} else {
+		e.add(OK, "xdp", "the kernel takes the program and its maps; its clock: "+able.Clock+able.held(), "", "")
+	}
+	e.bpffs()
+}
+
+// ability is what the kernel does, as far as it could be tried.
+type ability struct{ loader.Ability }
+
+func (a ability) held() string {
+	if a.Held == "" {
+		return "" // no interface could be made to try it on
+	}
+	return "; interfaces are held by " + a.Held
+}
+
+func tryXDP() (able ability, err error) {
+	err = aside(unix.CLONE_NEWNET, func() (err error) {
+		able.Ability, err = loader.Probe("lo")
+		return err
+	})
+	if errors.Is(err, errAside) {
+		able.Ability, err = loader.Probe("")
+	}
+	return able, err
+}
+
+func (e *examination) bpffs() {
+	on, err := loader.OnBPF(e.config.Pin)
+	if err != nil {
+		e.add(e.lack(), "bpffs", err.Error(), e.withoutXDP(), "see pin in the configuration")
 		return
 	}
-	e.add(OK, "xdp", "the kernel takes the program and its maps; its clock: "+able.Clock+"; interfaces are held by "+able.Held, "", "")
-	on, err := loader.OnBPF(e.config.Pin)
-	switch {
-	case err != nil:
-		e.add(Note, "bpffs", err.Error(), "", "")
-	case !on:
-		e.add(Note, "bpffs", "there is none at "+e.config.Pin, "the daemon mounts it, if it may: bans outlive it there", "mount -t bpf bpf /sys/fs/bpf")
-	default:
+	if on {
 		e.add(OK, "bpffs", "bans outlive the daemon at "+e.config.Pin, "", "")
+		return
 	}
+	err = aside(unix.CLONE_NEWNS, func() error {
+		if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+			return fmt.Errorf("make mounts private: %w", err)
+		}
+		return loader.MountBPF(e.config.Pin)
+	})
+	if err != nil {
+		e.add(e.lack(), "bpffs", err.Error(), e.withoutXDP(), "mount -t bpf bpf /sys/fs/bpf, and see pin in the configuration")
+		return
+	}
+	e.add(OK, "bpffs", "there is none at "+e.config.Pin+"; the daemon mounts it: bans outlive it there", "", "")
 }
 
 // lack is how grave it is that XDP is not to be had.

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -8,7 +9,7 @@ import (
 	"strings"
 
 	"github.com/vishvananda/netlink"
-	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 
 	"xdpban/fallback"
 	"xdpban/jails"
@@ -31,7 +32,7 @@ func (e *examination) iptables() {
 	e.add(OK, "iptables", "this host's firewall is made with iptables-"+string(kind), "", "")
 	var notes []string
 	var strategies []string
-	err = aside(func() error {
+	err = aside(unix.CLONE_NEWNET, func() error {
 		chain, err := fallback.Open(fallback.Settings{
 			IPv6Prefix: e.config.IPv6Prefix, MaxBans: 64, MaxPrefixes: 64, MaxAllowed: 64, Quiet: e.config.Defaults.QuietTime, Kind: kind,
 		})
@@ -91,17 +92,18 @@ func (e *examination) place(kind fallback.Kind) {
 	}
 }
 
-// aside runs fn in a network namespace of its own, which goes with it.
-func aside(fn func() error) error {
+// errAside says that things cannot be tried where no packet comes.
+var errAside = errors.New("make a namespace to try it in")
+
+// aside runs fn in a namespace of its own of that kind, which goes with it.
+func aside(kind int, fn func() error) error {
 	done := make(chan error)
 	go func() {
 		runtime.LockOSThread() // and never unlocks: the thread ends with this goroutine
-		ns, err := netns.New()
-		if err != nil {
-			done <- fmt.Errorf("make a network namespace to try it in: %w", err)
+		if err := unix.Unshare(kind); err != nil {
+			done <- fmt.Errorf("%w: %w", errAside, err)
 			return
 		}
-		defer ns.Close()
 		done <- fn()
 	}()
 	return <-done

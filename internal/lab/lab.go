@@ -125,7 +125,11 @@ func furnish() error {
 		{"bpf", "/sys/fs/bpf"},
 		{"tmpfs", "/run"},
 	} {
-		if err := unix.Mount(m.kind, m.path, m.kind, unix.MS_NOSUID|unix.MS_NODEV, ""); err != nil {
+		err := unix.Mount(m.kind, m.path, m.kind, unix.MS_NOSUID|unix.MS_NODEV, "")
+		if m.kind == "bpf" && errors.Is(err, unix.ENOENT) {
+			continue // a kernel without bpf(2)
+		}
+		if err != nil {
 			return fmt.Errorf("mount %s on %s: %w", m.kind, m.path, err)
 		}
 	}
