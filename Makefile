@@ -7,6 +7,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 export CGO_ENABLED ?= 0
 
 PACKAGES_TEST = fail2ban openssh-server openssh-client sshpass kamailio sip-tester gcc libc6-dev iptables ipset conntrack nftables
+PACKAGES_BENCH = fail2ban python3-pyinotify sshguard grep time xdp-tools ipset nftables iptables iproute2 ethtool
 PACKAGES_DEMO = kamailio sip-tester
 PACKAGES_LINT = clang-14 clang llvm clang-format libbpf-dev linux-libc-dev
 
@@ -49,7 +50,12 @@ lint: ## format, vet, staticcheck, known vulnerabilities, kernel objects, arrows
 	go test -count=1 -run 'TestRooms' ./cmd/xdpban
 
 .PHONY: bench
-bench: ## ratios against named floors, measured in one run; needs root
+bench: ## our figures beside our peers', in one table; BENCH=-quick: fewer runs; needs root
+	@for package in $(PACKAGES_BENCH); do .ci/install $$package || echo "going on without $$package"; done
+	go run ./internal/bench -peers '$(PACKAGES_BENCH)' $(BENCH)
+
+.PHONY: bench-go
+bench-go: ## the Go benchmarks of all rooms, as they are; needs root
 	REQUIRE_KERNEL=1 go test -run '^$$' -bench . -benchtime 1s ./fallback ./loader ./jails/... ./internal/daemon
 
 .PHONY: install

@@ -47,6 +47,7 @@ func packet(source netip.Addr) []byte {
 		p[8], p[9] = 64, 17
 		copy(p[12:], source.AsSlice())
 		copy(p[16:], []byte{192, 0, 2, 254})
+		binary.BigEndian.PutUint16(p[10:], checksum(p[:20]))
 		return p
 	}
 	p := make([]byte, 40+payload)
@@ -56,6 +57,15 @@ func packet(source netip.Addr) []byte {
 	copy(p[8:], source.AsSlice())
 	p[24], p[39] = 0xfd, 1
 	return p
+}
+
+// checksum is that of an IPv4 header whose own is zero.
+func checksum(header []byte) uint16 {
+	sum := uint32(0)
+	for i := 0; i < len(header); i += 2 {
+		sum += uint32(binary.BigEndian.Uint16(header[i:]))
+	}
+	return ^uint16(sum + sum>>16)
 }
 
 // from is a plain frame from source.

@@ -1,0 +1,82 @@
+// Bench runs the benchmarks of all rooms that set us beside our peers and prints one table:
+// what was measured, the goal, and whether it is reached. Each figure is a ratio, or a bound
+// that holds on any machine; what is divided was measured in turns, so that a busy machine
+// is busy for both. The raw runs go to a file that benchstat reads.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"time"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		stop()
+		os.Exit(1)
+	}
+}
+
+// run does what args say; progress is told meanwhile. The table comes in any case, with what
+// has been measured until then.
+func run(ctx context.Context, args []string, out, progress io.Writer) error {
+	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+	markdown := flags.Bool("markdown", false, "print the table in Markdown")
+	quick := flags.Bool("quick", false, "once instead of several times, and the long ones shorter")
+	only := flags.String("only", "", "run those suites alone whose name `REGEXP` matches")
+	path := flags.String("raw", "bin/bench.txt", "write the raw runs to `FILE`")
+	peers := flags.String("peers", "", "Debian `PACKAGES` whose versions are told with the table")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	chosen, err := regexp.Compile(*only)
+	if err != nil {
+		return fmt.Errorf("-only: %w", err)
+	}
+	raw, err := create(*path)
+	if err != nil {
+		return err
+	}
+	defer raw.Close()
+
+	t := table{machine: machine(strings.Fields(*peers))}
+	failed := 0
+	for _, s := range suites {
+		if !chosen.MatchString(s.bench) {
+			continue
+		}
+		began := time.Now()
+		fmt.Fprintf(progress, "%s: %s\n", s.bench, s.title)
+		found, err := s.measure(ctx, *quick, raw)
+		if err != nil {
+			failed++
+			fmt.Fprintf(progress, "%s: %v; see %s\n", s.bench, err, *path)
+		}
+		fmt.Fprintf(progress, "%s: took %v\n", s.bench, time.Since(began).Round(time.Second))
+		t.add(s, found)
+	}
+	t.print(out, *markdown)
+	fmt.Fprintf(out, "\nThe raw runs are in %s.\n", *path)
+	if failed > 0 {
+		return fmt.Errorf("%d suites failed", failed)
+	}
+	return raw.Close()
+}
+
+func create(path string) (*os.File, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, fmt.Errorf("make the directory of the raw runs: %w", err)
+	}
+	return os.Create(path)
+}
