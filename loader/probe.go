@@ -94,8 +94,12 @@ func noLinks(err error) bool {
 }
 
 // liftMemlock lets this process have maps on kernels before 5.11, which count them as locked
-// memory.
+// memory. It is the first to ask for bpf(2).
 func liftMemlock() error {
+	const noCommand = 1<<32 - 1
+	if _, _, errno := unix.Syscall(unix.SYS_BPF, noCommand, 0, 0); errno == unix.ENOSYS {
+		return fmt.Errorf("call bpf(2): %w", errno)
+	}
 	err := rlimit.RemoveMemlock()
 	if errors.Is(err, unix.EPERM) {
 		return fmt.Errorf("lift the memory lock limit: %w: this kernel counts maps as locked memory, which takes LimitMEMLOCK=infinity or CAP_SYS_RESOURCE", unix.EPERM)

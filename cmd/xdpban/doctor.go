@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"io"
 	"slices"
 	"time"
@@ -9,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"xdpban/internal/control"
+	"xdpban/internal/daemon"
 	"xdpban/internal/doctor"
 	"xdpban/jails"
 )
@@ -29,7 +29,10 @@ func doctorVerb(p *program) *cobra.Command {
 			if p.socket != "" {
 				config.Socket = p.socket
 			}
-			findings := doctor.Examine(c.Context(), config, control.NewClient(config.Socket), time.Now())
+			allowed, unknown := daemon.NeverBanned(config.IgnoreIP)
+			findings := doctor.Examine(c.Context(), doctor.Host{
+				Config: config, Client: control.NewClient(config.Socket), Allowed: allowed, Unknown: unknown, Now: time.Now(),
+			})
 			if err := p.show(findings, func(w io.Writer) { printFindings(w, findings) }); err != nil {
 				return err
 			}
@@ -44,17 +47,17 @@ func doctorVerb(p *program) *cobra.Command {
 // marks of findings that are more than a fact.
 var marks = map[doctor.State]string{doctor.OK: "", doctor.Note: "note", doctor.Bad: "BAD"}
 
+// printFindings shows a line for each, and below those that need it what follows and what to do.
 func printFindings(w io.Writer, findings []doctor.Finding) {
 	var rows [][]string
 	for _, f := range findings {
-		line := safe(f.Found)
+		rows = append(rows, []string{safe(f.About), marks[f.State], safe(f.Found)})
 		if f.Meaning != "" {
-			line += "; " + safe(f.Meaning)
+			rows = append(rows, []string{"", "", "  so:   " + safe(f.Meaning)})
 		}
 		if f.Next != "" {
-			line += fmt.Sprintf(" (%s)", safe(f.Next))
+			rows = append(rows, []string{"", "", "  next: " + safe(f.Next)})
 		}
-		rows = append(rows, []string{safe(f.About), marks[f.State], line})
 	}
 	printTable(w, rows)
 }

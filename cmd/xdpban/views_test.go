@@ -122,7 +122,9 @@ func TestFindingsForPeople(t *testing.T) {
 		{State: doctor.Bad, About: "eth0", Found: "another\x1b program", Meaning: "no ban is in force there", Next: "take it off"},
 	}
 	const want = `kernel       Linux 6.1
-eth0    BAD  another\x1b program; no ban is in force there (take it off)
+eth0    BAD  another\x1b program
+               so:   no ban is in force there
+               next: take it off
 `
 	out := new(strings.Builder)
 	if printFindings(out, findings); out.String() != want {

@@ -283,7 +283,7 @@ func TestTheDoctorSaysWhatAKernelWithoutBPFCosts(t *testing.T) {
 		want  string
 	}{
 		{"bpf is there", s.server.Start, "the kernel takes the program and its maps"},
-		{"bpf is away", s.server.StartWithoutBPF, "function not implemented; iptables enforces"},
+		{"bpf is away", s.server.StartWithoutBPF, "function not implemented"},
 	} {
 		out := new(strings.Builder)
 		cmd := exec.Command(path, "doctor", "-c", s.path("xdpban.yaml"))

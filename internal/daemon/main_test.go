@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"xdpban/internal/lab"
 )
@@ -21,6 +22,14 @@ var program = sync.OnceValues(func() (string, error) { return build("this") })
 
 // builds is where tests that run on another machine find what was built for them.
 const builds = "XDPBAN_BUILDS"
+
+// late is how much later than due something may be on a busy machine, or on one that is emulated.
+func late() time.Duration {
+	if os.Getenv(builds) != "" {
+		return 30 * time.Second
+	}
+	return 5 * time.Second
+}
 
 // build builds xdpban as that version.
 func build(version string, flags ...string) (string, error) {

@@ -112,9 +112,18 @@ func (d *Daemon) interfacesStatus() []control.Interface {
 	return list
 }
 
-func (d *Daemon) allowedStatus() []control.Allowed {
+func (d *Daemon) allowedStatus() []control.Allowed { return origins(d.allowed) }
+
+// NeverBanned is whom a daemon would never ban on this host, and where each entry comes from. The
+// error is what could not be found out.
+func NeverBanned(ignoreip []netip.Prefix) ([]control.Allowed, error) {
+	allowed, err := neverBanned(ignoreip)
+	return origins(allowed), err
+}
+
+func origins(allowed *ban.Set) []control.Allowed {
 	list := []control.Allowed{}
-	for prefix, origin := range d.allowed.All {
+	for prefix, origin := range allowed.All {
 		list = append(list, control.Allowed{Prefix: prefix, Origin: origin})
 	}
 	slices.SortFunc(list, func(a, b control.Allowed) int { return comparePrefixes(a.Prefix, b.Prefix) })

@@ -32,15 +32,23 @@ type Finding struct {
 	State   State  `json:"state"`
 	About   string `json:"about"`
 	Found   string `json:"found"`
-	Meaning string `json:"meaning,omitempty"` // the consequence
-	Next    string `json:"next,omitempty"`    // what to do
+	Meaning string `json:"meaning,omitempty"` // the consequence, where the state is not ok
+	Next    string `json:"next,omitempty"`    // what to do, likewise
+}
+
+// A Host is what is examined.
+type Host struct {
+	Config  *jails.Config
+	Client  *control.Client   // asks the daemon, if one runs
+	Allowed []control.Allowed // whom a daemon would never ban, where none runs
+	Unknown error             // why Allowed is not all
+	Now     time.Time
 }
 
 // An examination collects findings.
 type examination struct {
-	config   *jails.Config
+	Host
 	status   *control.Status // nil: no daemon answers
-	now      time.Time
 	findings []Finding
 }
 
@@ -48,11 +56,10 @@ func (e *examination) add(state State, about, found, meaning, next string) {
 	e.findings = append(e.findings, Finding{state, about, found, meaning, next})
 }
 
-// Examine looks at this host as config would have it used. client asks the daemon, if one
-// runs.
-func Examine(ctx context.Context, config *jails.Config, client *control.Client, now time.Time) []Finding {
-	e := &examination{config: config, now: now}
-	e.daemon(ctx, client)
+// Examine looks at h as its configuration would have it used.
+func Examine(ctx context.Context, h Host) []Finding {
+	e := &examination{Host: h}
+	e.daemon(ctx)
 	e.kernel()
 	e.xdp()
 	e.iptables()
@@ -63,8 +70,8 @@ func Examine(ctx context.Context, config *jails.Config, client *control.Client, 
 	return e.findings
 }
 
-func (e *examination) daemon(ctx context.Context, client *control.Client) {
-	status, err := client.Status(ctx)
+func (e *examination) daemon(ctx context.Context) {
+	status, err := e.Client.Status(ctx)
 	if err != nil {
 		e.add(Note, "daemon", err.Error(), "nothing new is banned; what is banned stays so, until its end", "systemctl start xdpban")
 		return
@@ -72,11 +79,11 @@ func (e *examination) daemon(ctx context.Context, client *control.Client) {
 	e.status = &status
 	e.add(OK, "daemon", fmt.Sprintf("runs, version %s, %d bans", status.Version, status.Bans.Live), "", "")
 	for _, fault := range status.Faults {
-		meaning, step := "bans are not in force there", "see the lines below, and the daemon's log"
-		if e.config.Enforce == jails.Observe {
-			meaning, step = "it only observes", ""
+		if e.Config.Enforce == jails.Observe {
+			e.add(Bad, "daemon", fault, "it only observes and ends no ban of an earlier run", "as it says")
+			continue
 		}
-		e.add(Bad, "daemon", fault, meaning, step)
+		e.add(Bad, "daemon", fault, "bans are not in force there", "see the lines below, and the daemon's log")
 	}
 	if status.Bans.Unknown > 0 {
 		e.add(Note, "bans", fmt.Sprintf("%d in the kernel that nobody wants", status.Bans.Unknown), "somebody else put them there", "xdpban verify lists them")
@@ -85,7 +92,7 @@ func (e *examination) daemon(ctx context.Context, client *control.Client) {
 		e.add(Note, "bans", fmt.Sprintf("%d fell out of the kernel's map, %d were put back", status.Bans.Evicted+status.Bans.Missing, status.Bans.Evicted), "somebody passed for a while", "raise maxbans")
 	}
 	if status.Chain.Mended > 0 {
-		e.add(Note, "chain", fmt.Sprintf("put back %d times, last: %s", status.Chain.Mended, status.Chain.Last), "another program rewrites the firewall", "none; find it if that goes on")
+		e.add(Note, "chain", fmt.Sprintf("put back %d times, last: %s", status.Chain.Mended, status.Chain.Last), "another program rewrites the firewall", "nothing; find it if that goes on")
 	}
 }
 
@@ -101,12 +108,12 @@ func (e *examination) kernel() {
 	}
 	mode, err := os.ReadFile("/sys/kernel/security/lockdown")
 	if err == nil && strings.Contains(string(mode), "[confidentiality]") {
-		e.add(Note, "lockdown", "the kernel is locked down for confidentiality", "it may refuse bpf(2)", "none: iptables enforces then")
+		e.add(Note, "lockdown", "the kernel is locked down for confidentiality", "it may refuse bpf(2)", "nothing: iptables enforces then")
 	}
 }
 
 func (e *examination) xdp() {
-	if e.config.Enforce == jails.IPTables {
+	if e.Config.Enforce == jails.IPTables {
 		e.add(OK, "xdp", "not used: enforce: iptables", "", "")
 		return
 	}
@@ -141,50 +148,54 @@ func tryXDP() (able ability, err error) {
 }
 
 func (e *examination) bpffs() {
-	on, err := loader.OnBPF(e.config.Pin)
+	on, err := loader.OnBPF(e.Config.Pin)
 	if err != nil {
 		e.add(e.lack(), "bpffs", err.Error(), e.withoutXDP(), "see pin in the configuration")
 		return
 	}
 	if on {
-		e.add(OK, "bpffs", "bans outlive the daemon at "+e.config.Pin, "", "")
+		e.add(OK, "bpffs", "bans outlive the daemon at "+e.Config.Pin, "", "")
 		return
 	}
 	err = aside(unix.CLONE_NEWNS, func() error {
 		if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 			return fmt.Errorf("make mounts private: %w", err)
 		}
-		return loader.MountBPF(e.config.Pin)
+		return loader.MountBPF(e.Config.Pin)
 	})
 	if err != nil {
 		e.add(e.lack(), "bpffs", err.Error(), e.withoutXDP(), "mount -t bpf bpf /sys/fs/bpf, and see pin in the configuration")
 		return
 	}
-	e.add(OK, "bpffs", "there is none at "+e.config.Pin+"; the daemon mounts it: bans outlive it there", "", "")
+	e.add(OK, "bpffs", "there is none at "+e.Config.Pin+"; the daemon mounts it: bans outlive it there", "", "")
 }
 
 // lack is how grave it is that XDP is not to be had.
 func (e *examination) lack() State {
-	if e.config.Enforce == jails.XDP {
+	if e.Config.Enforce == jails.XDP {
 		return Bad
 	}
 	return Note
 }
 
 func (e *examination) withoutXDP() string {
-	if e.config.Enforce == jails.XDP {
+	if e.Config.Enforce == jails.XDP {
 		return "enforce: xdp cannot be met: the daemon does not start"
 	}
 	return "iptables enforces: a dropped packet costs three times as much"
 }
 
+// allowed says who is never banned, by where that comes from.
 func (e *examination) allowed() {
-	if e.status == nil {
-		return
+	list := e.Allowed
+	if e.status != nil {
+		list = e.status.Allowed
+	} else if e.Unknown != nil {
+		e.add(Note, "never banned", e.Unknown.Error(), "an entry that is missing could be banned", "name it in ignoreip")
 	}
 	by := make(map[string][]string)
 	var origins []string
-	for _, a := range e.status.Allowed {
+	for _, a := range list {
 		if by[a.Origin] == nil {
 			origins = append(origins, a.Origin)
 		}
@@ -203,8 +214,8 @@ func (e *examination) clock() {
 	var t unix.Timex
 	state, err := unix.Adjtimex(&t)
 	switch {
-	case e.now.Year() < 2025:
-		e.add(Bad, "clock", "it is "+e.now.Format(time.DateTime)+" here", "lines of logs seem old or young, bans end at wrong times", "set the clock")
+	case e.Now.Year() < 2025:
+		e.add(Bad, "clock", "it is "+e.Now.Format(time.DateTime)+" here", "lines of logs seem old or young, bans end at wrong times", "set the clock")
 	case err == nil && state == unix.TIME_ERROR:
 		e.add(Note, "clock", "nobody keeps it right (not synchronised)", "a jump ends no ban in the kernel, but moves ends that are told", "run chrony or systemd-timesyncd")
 	default:

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/vishvananda/netlink"
@@ -23,7 +24,7 @@ func (e *examination) iptables() {
 	kind, err := fallback.KindInUse()
 	if err != nil {
 		state, meaning := Note, "where XDP is refused nothing enforces"
-		if e.config.Enforce == jails.IPTables {
+		if e.Config.Enforce == jails.IPTables {
 			state, meaning = Bad, "enforce: iptables cannot be met: the daemon does not start"
 		}
 		e.add(state, "iptables", err.Error(), meaning, "install iptables")
@@ -34,7 +35,7 @@ func (e *examination) iptables() {
 	var strategies []string
 	err = aside(unix.CLONE_NEWNET, func() error {
 		chain, err := fallback.Open(fallback.Settings{
-			IPv6Prefix: e.config.IPv6Prefix, MaxBans: 64, MaxPrefixes: 64, MaxAllowed: 64, Quiet: e.config.Defaults.QuietTime, Kind: kind,
+			IPv6Prefix: e.Config.IPv6Prefix, MaxBans: 64, MaxPrefixes: 64, MaxAllowed: 64, Quiet: e.Config.Defaults.QuietTime, Kind: kind,
 		})
 		if err != nil {
 			return err
@@ -46,43 +47,45 @@ func (e *examination) iptables() {
 		return fallback.Remove()
 	})
 	if err != nil {
-		e.add(Note, "iptables", err.Error(), "where XDP is refused nothing enforces", "")
+		e.add(Note, "iptables", err.Error(), "where XDP is refused nothing enforces", "run doctor as root; load the modules that it names")
 		return
 	}
 	for _, note := range notes {
 		e.note(note)
 	}
-	if strings.Contains(strings.Join(strategies, " "), fallback.Recent) {
-		e.recent()
-	}
+	e.recent(slices.Contains(strategies, fallback.Recent))
 	e.place(kind)
 }
 
 func (e *examination) note(note string) {
 	if strings.Contains(note, "NOT enforced") {
-		e.add(Bad, "iptables", note, "bans of that family are not in force where XDP is refused", "")
+		e.add(Bad, "iptables", note, "bans of that family are not in force where XDP is refused", "load the modules that it names")
 		return
 	}
 	e.add(OK, "iptables", note, "", "")
 }
 
-// recent says how many bans keep their refresh with the daemon away.
-func (e *examination) recent() {
+// recent says how many bans keep their refresh with the daemon away, where there are no sets.
+func (e *examination) recent(used bool) {
 	size := fallback.ListSize()
-	if size >= int(e.config.MaxBans) {
+	if !used {
+		e.add(OK, "xt_recent", fmt.Sprintf("its lists hold %d addresses; not needed: the kernel has sets", size), "", "")
+		return
+	}
+	if size >= int(e.Config.MaxBans) {
 		e.add(OK, "xt_recent", fmt.Sprintf("its lists hold %d addresses", size), "", "")
 		return
 	}
-	e.add(Note, "xt_recent", fmt.Sprintf("its lists hold %d addresses, maxbans is %d", size, e.config.MaxBans),
-		"beyond it only the daemon prolongs bans, a few seconds late", fallback.LargerLists(e.config.MaxBans))
+	e.add(Note, "xt_recent", fmt.Sprintf("its lists hold %d addresses, maxbans is %d", size, e.Config.MaxBans),
+		"beyond it only the daemon prolongs bans, a few seconds late", fallback.LargerLists(e.Config.MaxBans))
 }
 
 // place says where the chain of a daemon is.
 func (e *examination) place(kind fallback.Kind) {
-	fault, there, err := fallback.Look(kind, e.config.Forward)
+	fault, there, err := fallback.Look(kind, e.Config.Forward)
 	switch {
 	case err != nil:
-		e.add(Note, "chain", err.Error(), "", "")
+		e.add(Note, "chain", err.Error(), "where it stands is not known", "run doctor as root")
 	case !there:
 		e.add(OK, "chain", fallback.Name+" is not in use", "", "")
 	case fault != "":
@@ -117,9 +120,9 @@ func (e *examination) interfaces() {
 			why := strings.Join(i.Reasons, "; ")
 			switch i.Mode {
 			case "none":
-				e.add(Bad, i.Name, why, "no ban is in force there", "")
+				e.add(Bad, i.Name, why, "no ban is in force there", "take away what it names, or: enforce: auto")
 			case "native":
-				e.add(OK, i.Name, "XDP in the driver", "", "")
+				e.add(OK, i.Name, "XDP in the driver"+suffix(why), "", "")
 			default:
 				e.add(OK, i.Name, i.Mode+suffix(why), "", "")
 			}
@@ -128,7 +131,7 @@ func (e *examination) interfaces() {
 	}
 	links, err := netlink.LinkList()
 	if err != nil {
-		e.add(Bad, "interfaces", err.Error(), "", "")
+		e.add(Bad, "interfaces", err.Error(), "bans cannot be enforced on what is not seen", "run doctor as root")
 		return
 	}
 	for _, link := range links {
@@ -138,10 +141,10 @@ func (e *examination) interfaces() {
 		}
 		found := fmt.Sprintf("%s, driver %s, MTU %d", link.Type(), driverOf(a.Name), a.MTU)
 		if a.Xdp != nil && a.Xdp.Attached {
-			e.add(Note, a.Name, fmt.Sprintf("%s; runs XDP program %d", found, a.Xdp.ProgId), "unless that is ours, iptables enforces there", "")
+			e.add(Note, a.Name, fmt.Sprintf("%s; runs XDP program %d", found, a.Xdp.ProgId), "unless that is ours, iptables enforces there", "ip link set dev "+a.Name+" xdp off takes it off")
 			continue
 		}
-		e.add(OK, a.Name, found, "a daemon tries XDP in the driver, XDP in the stack and iptables, in this order", "")
+		e.add(OK, a.Name, found+"; XDP is tried, then iptables", "", "")
 	}
 }
 

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"xdpban/internal/control"
 )
 
 // Where rules of logrotate(8) are.
@@ -17,11 +19,9 @@ var logrotateFiles = []string{"/etc/logrotate.conf", "/etc/logrotate.d/*"}
 func (e *examination) logs() {
 	truncated := copyTruncated(logrotateFiles)
 	if e.status == nil {
-		for _, j := range e.config.Jails {
-			for _, path := range j.Logpath {
-				if j.Enabled {
-					e.rotation(path, truncated)
-				}
+		for _, j := range e.Config.Jails {
+			if j.Enabled {
+				e.unfollowed(j.Name, j.Logpath, truncated)
 			}
 		}
 		return
@@ -30,21 +30,50 @@ func (e *examination) logs() {
 		if !j.Enabled {
 			continue
 		}
-		match := "no match yet"
-		if !j.LastMatch.IsZero() {
-			match = "last match " + e.ago(j.LastMatch)
-		}
 		for _, log := range j.Logs {
-			about := "log of " + j.Name
-			switch {
-			case log.Problem != "":
-				e.add(Bad, about, log.Path+": "+log.Problem, "attackers who are in no other log are not found", "see logpath")
-			case log.Last.IsZero():
-				e.add(Note, about, log.Path+": no line since the daemon started", "", "is it the right file?")
-			default:
-				e.add(OK, about, fmt.Sprintf("%s: last line %s, %s", log.Path, e.ago(log.Last), match), "", "")
-			}
+			e.followed(j, log)
 			e.rotation(log.Path, truncated)
+		}
+		if j.Stale > 0 {
+			e.add(Note, "log of "+j.Name, fmt.Sprintf("%d matches were too old to count when they were read", j.Stale),
+				"who writes them has another clock or time zone, or wrote late", "compare a line's date with date(1); see logtimezone")
+		}
+	}
+}
+
+func (e *examination) followed(j control.Jail, log control.Log) {
+	about := "log of " + j.Name
+	match := "no match yet"
+	if !j.LastMatch.IsZero() {
+		match = "last match " + e.ago(j.LastMatch)
+	}
+	switch {
+	case log.Problem != "":
+		e.add(Bad, about, log.Path+": "+log.Problem, "attackers who are in no other log are not found", "see logpath")
+	case log.Last.IsZero():
+		e.add(Note, about, log.Path+": no line since the daemon started, "+match, "attackers who are in another file are not found", "see whether it is the right one: xdpban explain")
+	default:
+		e.add(OK, about, fmt.Sprintf("%s: last line %s, %s", log.Path, e.ago(log.Last), match), "", "")
+	}
+}
+
+// unfollowed looks at the logs of a jail itself, as no daemon does.
+func (e *examination) unfollowed(jail string, patterns, truncated []string) {
+	about := "log of " + jail
+	for _, pattern := range patterns {
+		paths, err := filepath.Glob(pattern)
+		if err != nil || len(paths) == 0 {
+			e.add(Note, about, pattern+": there is no such file", "a daemon waits for it", "see logpath")
+			continue
+		}
+		for _, path := range paths {
+			info, err := os.Stat(path)
+			if err != nil {
+				e.add(Note, about, err.Error(), "a daemon waits for it", "see logpath")
+				continue
+			}
+			e.add(OK, about, path+": written "+e.ago(info.ModTime()), "", "")
+			e.rotation(path, truncated)
 		}
 	}
 }
@@ -58,7 +87,7 @@ func (e *examination) rotation(path string, truncated []string) {
 }
 
 func (e *examination) ago(t time.Time) string {
-	return e.now.Sub(t).Round(time.Second).String() + " ago"
+	return e.Now.Sub(t).Round(time.Second).String() + " ago"
 }
 
 // copyTruncated lists the paths and patterns that the files have rotated by copytruncate. A

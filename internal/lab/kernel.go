@@ -34,6 +34,13 @@ type Call struct {
 // attrBytes is as much of union bpf_attr as a Kernel looks at.
 const attrBytes = 24
 
+// HasBPF reports whether the real kernel has bpf(2).
+func HasBPF() bool {
+	const noCommand = 1<<32 - 1
+	_, _, errno := unix.Syscall(unix.SYS_BPF, noCommand, 0, 0)
+	return errno != unix.ENOSYS
+}
+
 // Without is a kernel whose bpf(2) answers errno to a command.
 func Without(command uint32, errno unix.Errno) Kernel {
 	return func(c Call) unix.Errno {
