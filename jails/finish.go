@@ -264,6 +264,23 @@ func (f *finisher) interfaces(v words) []string {
 // waited for in silence.
 var several = lazy.Regexp(`[ ,]+/`)
 
+// BadLogpath says what keeps path from being one of a logpath, and what to do; empty texts: nothing does.
+func BadLogpath(path string) (msg, hint string) {
+	if msg := noPath(path); msg != "" {
+		return msg, ""
+	}
+	_, err := filepath.Match(path, "")
+	switch {
+	case strings.TrimRight(path, " ") != path:
+		return fmt.Sprintf("%.200q ends with a space", path), ""
+	case several().MatchString(path):
+		return fmt.Sprintf("%.200q looks like several paths", path), "write a list: [/var/log/auth.log, /var/log/secure]"
+	case err != nil:
+		return fmt.Sprintf("%.200q is no pattern of file names", path), "a [ begins a set of characters; \\[ is the character"
+	}
+	return "", ""
+}
+
 func (f *finisher) logpath(v words) []string {
 	if v.Set && len(v.V) == 0 {
 		f.fail(v.Error("logpath", "names no file", ""))
@@ -273,20 +290,8 @@ func (f *finisher) logpath(v words) []string {
 		if !p.Set {
 			continue
 		}
-		if msg := noPath(p.V); msg != "" {
-			f.fail(p.Error(item("logpath", i), msg, ""))
-			continue
-		}
-		if strings.TrimRight(p.V, " ") != p.V {
-			f.fail(p.Error(item("logpath", i), fmt.Sprintf("%.200q ends with a space", p.V), ""))
-			continue
-		}
-		if several().MatchString(p.V) {
-			f.fail(p.Error(item("logpath", i), fmt.Sprintf("%.200q looks like several paths", p.V), "write a list: [/var/log/auth.log, /var/log/secure]"))
-			continue
-		}
-		if _, err := filepath.Match(p.V, ""); err != nil {
-			f.fail(p.Error(item("logpath", i), fmt.Sprintf("%.200q is no pattern of file names", p.V), "a [ begins a set of characters; \\[ is the character"))
+		if msg, hint := BadLogpath(p.V); msg != "" {
+			f.fail(p.Error(item("logpath", i), msg, hint))
 			continue
 		}
 		paths = append(paths, filepath.Clean(p.V))

@@ -149,3 +149,18 @@ func TestUnpackingIsBounded(t *testing.T) {
 		t.Errorf("zstd: %v", err)
 	}
 }
+
+// FuzzUnpacked reads anything as a log that may be packed, as a file and as a pipe.
+func FuzzUnpacked(f *testing.F) {
+	for _, how := range []string{"", "gzip", "xz", "zstd"} {
+		f.Add([]byte(packed(f, how, "Nov  9 18:47:21 h sshd[1]: Failed password for root from 192.0.2.7 port 4242 ssh2\n")))
+	}
+	f.Fuzz(func(t *testing.T, log []byte) {
+		in, err := unpacked(io.NopCloser(bytes.NewReader(log)))
+		if err != nil {
+			return
+		}
+		defer in.Close()
+		io.Copy(io.Discard, io.LimitReader(in, 1<<24)) //nolint:errcheck // any error will do
+	})
+}

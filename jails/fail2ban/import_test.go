@@ -165,7 +165,7 @@ func TestWhatAJailCannotDoHereIsOff(t *testing.T) {
 		"[DEFAULT]\nfilter = f\nenabled = true\n"+
 		"[opens]\nlogpath = /var/log/a.log\naction = iptables[blocktype=RETURN, port=ftp]\n"+
 		"[blind]\nlogtimezone = CET\nlogpath =\nbackend = systemd\n"+
-		"[strange name]\nlogpath = /var/log/[!a]*.log tail\n relative.log\nbantime = -1\nfindtime = 0\nmaxretry = 5000\nlogtimezone = +01:30\nignoreip = 192.0.2.0/255.255.255.0 here.example.org\n")))
+		"[strange name]\nlogpath = /var/log/[!a]*.log tail\n relative.log\n /var/log/b.log /var/log/c.log\n /x /y tail\n /z[ head\nbantime = -1\nfindtime = 0\nmaxretry = 5000\nlogtimezone = +01:30\nignoreip = 192.0.2.0/255.255.255.0 here.example.org\n")))
 	imported, err := Import(dir, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -176,7 +176,7 @@ func TestWhatAJailCannotDoHereIsOff(t *testing.T) {
 	const want = `  strange-name:
     enabled: true
     filter: f
-    logpath: ['/var/log/[^a]*.log']
+    logpath: ['/var/log/[^a]*.log', /var/log/b.log]
     bantime: 10y
     findtime: 1s
     maxretry: 1000
@@ -188,6 +188,7 @@ func TestWhatAJailCannotDoHereIsOff(t *testing.T) {
 	}
 	for _, note := range []string{
 		"jails that let in\n", "jails without a logpath\n", "backend = systemd\n", "[strange name] is strange-name\n", "[strange name] relative.log\n",
+		"[strange name] /var/log/c.log\n", `[strange name] "/x /y" looks like several paths` + "\n", `[strange name] "/z[" is no pattern of file names` + "\n",
 		"bans without end\n", "findtime = 0 is 1s\n", "maxretry = 5000 is 1000\n", "[strange name] here.example.org\n", "ignoreip of jails\n", "[blind] logtimezone = CET\n",
 	} {
 		if !strings.Contains(string(imported.List), note) {

@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 
 	"xdpban/internal/lazy"
 	"xdpban/internal/yamldoc"
@@ -144,13 +143,20 @@ func (i *importer) zone(out *page, indent int, j *Jail) {
 
 // logpath are the files of j, as we write them; others are noted.
 func (i *importer) logpath(j *Jail) []string {
+	value, _ := j.options.get("logpath")
+	for _, line := range value.lines() {
+		if _, behind := splitPath(line.Text); behind != "" && behind != "head" && behind != "tail" {
+			i.notes.note("what stands behind a path", "fail2ban takes no notice of it, and so it is left out: each path has a line of its own.", i.notes.at(line.Place)+": ["+j.Name+"] "+behind)
+		}
+	}
 	var list []string
 	for _, path := range i.paths(j) {
+		bad, _ := jails.BadLogpath(path)
 		switch {
 		case !strings.HasPrefix(path, "/"):
 			i.notes.note("relative paths", "A logpath begins with /. They are left out.", i.notes.at(j.At)+": ["+j.Name+"] "+path)
-		case strings.ContainsFunc(path, unicode.IsControl):
-			i.notes.note("paths with control characters", "No file is meant by them. They are left out.", fmt.Sprintf("%s: [%s] %q", i.notes.at(j.At), j.Name, path))
+		case bad != "":
+			i.notes.note("paths that cannot be followed", "They are left out. One line of a logpath is one path, and head or tail behind it.", i.notes.at(j.At)+": ["+j.Name+"] "+bad)
 		default:
 			list = append(list, path)
 		}
@@ -164,13 +170,18 @@ func (i *importer) paths(j *Jail) []string {
 	value, _ := j.options.get("logpath")
 	var list []string
 	for _, line := range value.lines() {
-		path := trim(line.Text)
-		if at := strings.LastIndexByte(path, ' '); at >= 0 {
-			path = trim(path[:at])
-		}
-		if path != "" {
+		if path, _ := splitPath(line.Text); path != "" {
 			list = append(list, strings.ReplaceAll(path, "[!", "[^"))
 		}
 	}
 	return list
+}
+
+// splitPath separates a path from the last word behind it.
+func splitPath(line string) (path, behind string) {
+	path = trim(line)
+	if at := strings.LastIndexByte(path, ' '); at >= 0 {
+		path, behind = trim(path[:at]), path[at+1:]
+	}
+	return path, behind
 }
