@@ -2,13 +2,16 @@ package filter
 
 // A cursor reads text from its start. What it wants and does not find makes it bad.
 type cursor struct {
-	text []byte
-	at   int
-	bad  bool
+	text  []byte
+	at    int
+	bad   bool
+	far   int // how many bytes it has looked at
+	timed int // where the time of the day ends
 }
 
 // peek is the byte n bytes ahead; 0 behind the end.
 func (c *cursor) peek(n int) byte {
+	c.far = max(c.far, c.at+n+1)
 	if c.at+n < len(c.text) {
 		return c.text[c.at+n]
 	}
@@ -21,7 +24,7 @@ func (c *cursor) digit() bool { return isDigit(c.peek(0)) }
 func (c *cursor) ends() bool { return !c.bad && !isAlnum(c.peek(0)) }
 
 func (c *cursor) take(b byte) bool {
-	if c.at < len(c.text) && c.text[c.at] == b {
+	if c.peek(0) == b && c.at < len(c.text) {
 		c.at++
 		return true
 	}
@@ -120,6 +123,7 @@ func (c *cursor) clock(r *reading) bool {
 		c.at++
 		r.nano = c.fraction()
 	}
+	c.timed = c.at
 	return !c.bad
 }
 

@@ -170,20 +170,16 @@ func (d *dates) learner() *learner { return newLearner(d) }
 
 // locateByHand finds a date at the start of line, and learns from it.
 func (l *learner) locateByHand(line []byte) place {
-	if l.memo.fits(line) {
-		return l.memo.date
+	if l.hand.fits(line) {
+		return l.hand.date
 	}
-	date := locate(line, l.prefer)
+	date, c := locate(line, l.prefer)
 	if date.template >= 0 {
 		l.prefer = date.template
-		l.memo.keep(line, date.to+lookahead)
-		l.memo.date = date
+		l.hand.keep(line, date, date.from+c.far, date.from+c.timed)
 	}
 	return date
 }
-
-// lookahead is how much behind a date read by hand is looked at: what could be a zone or a year.
-const lookahead = len("+01:00 ")
 
 // scan reads the date in the way of a template. It is no table of functions because those
 // would put every cursor on the heap.
@@ -212,31 +208,31 @@ type place struct {
 // undated is the place of no date.
 var undated = place{template: -1}
 
-// locate finds the date of line, trying the template prefer first.
-func locate(line []byte, prefer int) place {
+// locate finds the date of line, trying the template prefer first. The cursor is the one that has read it.
+func locate(line []byte, prefer int) (place, cursor) {
 	from := opening(line)
 	text := line[from:]
-	if n := scanned(text, prefer); n > 0 {
-		return place{from: from, to: from + n, template: prefer}
+	if c := scanned(text, prefer); c.at > 0 {
+		return place{from: from, to: from + c.at, template: prefer}, c
 	}
 	for i := range templates {
 		if i == prefer {
 			continue
 		}
-		if n := scanned(text, i); n > 0 {
-			return place{from: from, to: from + n, template: i}
+		if c := scanned(text, i); c.at > 0 {
+			return place{from: from, to: from + c.at, template: i}, c
 		}
 	}
-	return undated
+	return undated, cursor{}
 }
 
-// scanned is the length of the date that text begins with; 0: it begins with none.
-func scanned(text []byte, template int) int {
+// scanned has read the date that text begins with; it is at 0 if text begins with none.
+func scanned(text []byte, template int) cursor {
 	c := cursor{text: text}
 	if _, ok := c.scan(template); !ok {
-		return 0
+		return cursor{}
 	}
-	return c.at
+	return c
 }
 
 // opening is the length of what may stand before a date.

@@ -17,6 +17,7 @@ type learner struct {
 	prefer  int // of the dates read by hand: the template seen last
 	matcher matcher
 	clock   clockSeen // of the line that is looked at
+	hand    handMemo
 	memo    memo
 	order   []candidate
 	unused  int // index of the first candidate that never won
@@ -37,13 +38,12 @@ type candidate struct {
 	distance int
 }
 
-// A memo is the beginning of a line as far as its date could depend on it, and that date. Lines
-// of one second begin alike.
+// A memo is the beginning of a line as far as its date could depend on it, and that date as the
+// candidate with the template number finds it. Lines of one second begin alike.
 type memo struct {
 	text   []byte
-	whole  bool  // text is the whole line
-	date   place // read by hand
-	match  match // of a candidate that has the template number
+	whole  bool // text is the whole line
+	match  match
 	number int
 }
 
