@@ -16,10 +16,10 @@ func eachLine(log io.Reader, yield func(n int, line []byte) error) error {
 	in := bufio.NewReaderSize(log, 4*source.MaxLine)
 	for n := 1; ; n++ {
 		line, whole, err := nextLine(in)
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
 		if err != nil {
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
 			return fmt.Errorf("read the log: %w", reason(err))
 		}
 		if line = chop(line); !whole || len(line) > source.MaxLine {
@@ -39,6 +39,9 @@ func nextLine(in *bufio.Reader) (line []byte, whole bool, err error) {
 	for {
 		line, err = in.ReadSlice('\n')
 		read += len(line)
+		if err == nil {
+			return line, whole, nil
+		}
 		if !errors.Is(err, bufio.ErrBufferFull) {
 			break
 		}

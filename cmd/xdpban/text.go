@@ -47,6 +47,26 @@ func writeJSON(w io.Writer, v any, indent string) error {
 	return err
 }
 
+// appendJSON appends what writeJSON writes for v, which can be written.
+func appendJSON(to []byte, v any) []byte {
+	if text, ok := v.(string); ok && isPlain(text) {
+		return append(append(append(to, '"'), text...), '"')
+	}
+	var text bytes.Buffer
+	writeJSON(&text, v, "") //nolint:errcheck // a text, or a list of texts
+	return append(to, bytes.TrimSuffix(text.Bytes(), []byte("\n"))...)
+}
+
+// isPlain reports whether JSON writes text as it is.
+func isPlain(text string) bool {
+	for i := range len(text) {
+		if b := text[i]; b < ' ' || b > '~' || b == '"' || b == '\\' {
+			return false
+		}
+	}
+	return true
+}
+
 func escapeJSON(text []byte) []byte {
 	escaped := make([]byte, 0, len(text))
 	for _, r := range string(text) {

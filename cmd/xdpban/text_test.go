@@ -54,6 +54,23 @@ func TestJSONHoldsNothingThatATerminalObeys(t *testing.T) {
 	}
 }
 
+func TestHitsAreWrittenAsJSONIs(t *testing.T) {
+	for _, h := range []hit{
+		{Time: "0", Groups: map[string]any{}},
+		{1, true, "192.0.2.7", "1790000000.25", "password", 3, "verified", 1, map[string]any{}},
+		{math.MaxInt, true, "a\"b<&>\u202e\xff", "0", "b\x1b", 1, "spoofable", 7,
+			map[string]any{"user": "rö\tot", "port": "22", "users": []string{"a", "b\""}, "empty": ""}},
+	} {
+		want := new(strings.Builder)
+		if err := writeJSON(want, h, ""); err != nil {
+			t.Fatal(err)
+		}
+		if got := string(h.appendJSON(nil)); got != want.String() {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+}
+
 func FuzzSafe(f *testing.F) {
 	f.Add("a\x1b\xff\u202e")
 	f.Fuzz(func(t *testing.T, text string) {
