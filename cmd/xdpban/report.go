@@ -21,7 +21,7 @@ const enough = 20 * time.Millisecond
 
 // tell prints the lines that were asked for.
 func (t *trial) tell(w io.Writer) teller {
-	return func(_ *filter.Reader, n int, line []byte, r filter.Result) error {
+	return func(_ *filter.Reader, n int, line []byte, r *filter.Result) error {
 		switch {
 		case t.printMatched && r.Outcome == filter.Matched:
 			_, err := fmt.Fprintf(w, "matched %d: %s\n    %s by %s\n", n, safe(string(line)), safe(r.ID), safe(t.rules[r.Rule].Name))
@@ -37,7 +37,7 @@ func (t *trial) tell(w io.Writer) teller {
 
 // tellIgnored prints a line that an ignoreregex matches, and whom a rule finds in it. In the
 // dialect fail2ban rules may not have been asked.
-func (t *trial) tellIgnored(w io.Writer, n int, line []byte, r filter.Result) error {
+func (t *trial) tellIgnored(w io.Writer, n int, line []byte, r *filter.Result) error {
 	whom := "before rules are tried"
 	if r.Rule >= 0 {
 		whom = safe(r.ID) + " by " + safe(t.rules[r.Rule].Name)
@@ -71,7 +71,7 @@ type miss struct {
 // tellJSON prints an object for every line that matches, and for those that were asked for.
 func (t *trial) tellJSON(w io.Writer) teller {
 	var text []byte // of a hit; used again
-	return func(reader *filter.Reader, n int, line []byte, r filter.Result) error {
+	return func(reader *filter.Reader, n int, line []byte, r *filter.Result) error {
 		if r.TimedOut > 0 && r.Outcome != filter.Matched {
 			return writeJSON(w, lateLine{n, false, t.slowRules(reader), string(line)}, "")
 		}
@@ -89,7 +89,7 @@ func (t *trial) tellJSON(w io.Writer) teller {
 	}
 }
 
-func (t *trial) hit(reader *filter.Reader, n int, r filter.Result) hit {
+func (t *trial) hit(reader *filter.Reader, n int, r *filter.Result) hit {
 	rule := t.rules[r.Rule]
 	return hit{Line: n, Match: true, ID: r.ID, Time: epoch(r.Time), Rule: rule.Name, Regex: r.Rule + 1,
 		Trust: rule.Trust.String(), Attempts: r.Attempts, Groups: reader.Groups()}

@@ -61,7 +61,7 @@ type sourceTrial struct {
 }
 
 // A teller says at once what came out of a line, so that nothing is kept of it.
-type teller func(reader *filter.Reader, n int, line []byte, r filter.Result) error
+type teller func(reader *filter.Reader, n int, line []byte, r *filter.Result) error
 
 // reader reads lines as the trial's are written.
 func (t *trial) reader() *filter.Reader {
@@ -79,6 +79,7 @@ func (t *trial) read(log io.Reader, tell teller, bar *bar) error {
 	}
 	t.excerpt.room, t.someMissed.room = speedKept, nearKept
 	reader := t.reader()
+	var result filter.Result
 	meter := &meter{from: log}
 	began := time.Now()
 	err := eachLine(meter, func(n int, line []byte) error {
@@ -89,12 +90,12 @@ func (t *trial) read(log io.Reader, tell teller, bar *bar) error {
 			return nil
 		}
 		t.excerpt.add(n, line)
-		result := reader.Read(line, t.now)
+		result = reader.Read(line, t.now)
 		if result.TimedOut > 0 {
 			t.blame(reader)
 		}
-		t.count(line, result)
-		return tell(reader, n, line, result)
+		t.count(line, &result)
+		return tell(reader, n, line, &result)
 	})
 	t.bytes, t.took = meter.bytes, time.Since(began)
 	bar.clear()
@@ -116,19 +117,21 @@ type excerpt struct {
 	bytes int
 	step  int // one line in so many is kept
 	room  int // bytes at most
+	next  int // number of the next one
 }
 
 // add keeps line number n or not. Where there is no more room every second of them goes.
 func (e *excerpt) add(n int, line []byte) {
-	e.step = max(e.step, 1)
-	if n%e.step != 0 {
+	if n < e.next {
 		return
 	}
+	e.step = max(e.step, 1)
 	e.lines = append(e.lines, bytes.Clone(line))
 	e.bytes += len(line)
 	for e.bytes > e.room && len(e.lines) > 1 {
 		e.thin()
 	}
+	e.next = n - n%e.step + e.step
 }
 
 func (e *excerpt) thin() {
@@ -145,7 +148,7 @@ func (e *excerpt) thin() {
 	e.lines = kept
 }
 
-func (t *trial) count(line []byte, r filter.Result) {
+func (t *trial) count(line []byte, r *filter.Result) {
 	t.undecided.note(r)
 	if r.Template >= 0 {
 		t.dates[r.Template]++
@@ -176,7 +179,7 @@ func beginning[T string | []byte](text T) string {
 	return fmt.Sprintf("%s... (%s)", text[:textKept], size(uint64(len(text))))
 }
 
-func (rt *ruleTrial) count(r filter.Result) {
+func (rt *ruleTrial) count(r *filter.Result) {
 	rt.hits++
 	id := beginning(r.ID) // a name may be as long as a line
 	s := rt.sources[id]

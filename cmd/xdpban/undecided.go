@@ -17,7 +17,7 @@ type undecided struct {
 }
 
 // note counts a line.
-func (u *undecided) note(r filter.Result) {
+func (u *undecided) note(r *filter.Result) {
 	if r.Outcome == filter.Noted {
 		u.noted++
 	}

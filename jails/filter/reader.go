@@ -68,18 +68,18 @@ func (c *capture) each(yield func(name string, text []byte)) {
 
 // Read looks at one line; now is when. A line whose date says an impossible day or hour
 // is one without date. A line that no rule matches costs no allocation in the dialect Native.
-func (r *Reader) Read(line []byte, now time.Time) Result {
+func (r *Reader) Read(line []byte, now time.Time) (result Result) {
 	f := r.filter
 	if f.longest > 0 && len(line) > f.longest {
-		return Result{Template: -1}
+		result.Template = -1
+		return result
 	}
 	r.forget()
 	r.date = r.locate(line, now)
-	var result Result
 	if r.memory != nil {
 		result = r.readFail2ban(line, now)
 	} else {
-		result = r.readNative(line, now)
+		r.readNative(line, now, &result)
 	}
 	result.Template, result.TimedOut = r.date.template, len(r.late)
 	return result
@@ -93,16 +93,17 @@ func (r *Reader) forget() {
 	r.budget, r.late = budget{}, nil
 }
 
-func (r *Reader) readNative(line []byte, now time.Time) Result {
+// readNative says in result what line says, unless it is Missed.
+func (r *Reader) readNative(line []byte, now time.Time, result *Result) {
 	text, ok := r.content(r.cut(line, r.date))
 	if !ok {
-		return Result{}
+		return
 	}
 	rule := r.first(text)
 	if rule < 0 {
-		return Result{}
+		return
 	}
-	result := Result{Outcome: Matched, Rule: rule, Attempts: 1}
+	result.Outcome, result.Rule, result.Attempts = Matched, rule, 1
 	if r.ignores(text) {
 		result.Outcome = Ignored
 	}
@@ -116,7 +117,6 @@ func (r *Reader) readNative(line []byte, now time.Time) Result {
 	if result.Time, result.Dated = r.stamp.read(r.date, line, r.loc, now); !result.Dated {
 		result.Time = now
 	}
-	return result
 }
 
 // contentGroup is the group of prefregex that the rules see instead of the whole.
@@ -163,7 +163,7 @@ func (r *Reader) precedes(found capture) bool {
 
 // ignores reports whether an ignoreregex matches text.
 func (r *Reader) ignores(text []byte) bool {
-	return r.ignore.first(text, r, func(capture) bool { return true }) >= 0
+	return len(r.ignore.rules) > 0 && r.ignore.first(text, r, func(capture) bool { return true }) >= 0
 }
 
 // TimedOut lists the rules that took too long on the line that was read last, as indices in
