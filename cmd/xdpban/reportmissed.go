@@ -90,7 +90,13 @@ func (t *trial) reportClosest(w io.Writer) {
 
 func (t *trial) closest() []closeLine {
 	var all []closeLine
+	seen := make(map[string]bool)
 	for _, line := range t.someMissed.lines {
+		outline := withoutNumbers(line)
+		if seen[outline] {
+			continue
+		}
+		seen[outline] = true
 		near := t.near(line)
 		alike := func(c closeLine) bool { return c.near.Rule == near.Rule && c.near.Want == near.Want }
 		if near != nil && !slices.ContainsFunc(all, alike) {
@@ -99,4 +105,14 @@ func (t *trial) closest() []closeLine {
 	}
 	slices.SortStableFunc(all, func(a, b closeLine) int { return cmp.Compare(b.near.score, a.near.score) })
 	return all[:min(len(all), nearShown)]
+}
+
+// withoutNumbers is line without digits: lines of one kind differ mostly in these.
+func withoutNumbers(line []byte) string {
+	return strings.Map(func(r rune) rune {
+		if '0' <= r && r <= '9' {
+			return -1
+		}
+		return r
+	}, string(line))
 }
