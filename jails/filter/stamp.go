@@ -48,16 +48,19 @@ func (p place) reading(line []byte) (reading, bool) {
 	return r, ok && r.onClock()
 }
 
-// A stamp is a date found by hand that was read, and when. Lines of one second share it.
+// A stamp is a date found by hand that was read, and when. Lines of one minute share it.
 type stamp struct {
 	text         []byte
-	at           time.Time
-	since, until time.Time // of now, for which it means at
+	seconds      int // where these stand in text
+	minute       time.Time
+	rest         time.Duration // the fraction of the second
+	since, until time.Time     // of now, for which text means that
 }
 
 const (
-	stampLife = time.Minute          // how long a stamp is kept, at most
-	stampAge  = 300 * 24 * time.Hour // of older dates a minute might change the year
+	stampLife  = time.Minute          // how long a stamp is kept, at most
+	stampAge   = 300 * 24 * time.Hour // of older dates a minute might change the year
+	stampAhead = ahead - time.Hour    // of later ones too
 )
 
 // read is p.read by way of the stamp.
@@ -66,14 +69,35 @@ func (s *stamp) read(p place, line []byte, loc *time.Location, now time.Time) (t
 		return p.read(line, loc, now)
 	}
 	text := line[p.from:p.to]
-	if bytes.Equal(text, s.text) && !now.Before(s.since) && !now.After(s.until) {
-		return s.at, true
+	if second, ok := s.second(text); ok && !now.Before(s.since) && !now.After(s.until) {
+		return s.minute.Add(time.Duration(second)*time.Second + s.rest), true
 	}
 	at, ok := p.read(line, loc, now)
-	if ok && now.Sub(at) < stampAge {
-		*s = stamp{append(s.text[:0], text...), at, now, now.Add(stampLife)}
+	if age := now.Sub(at); ok && age < stampAge && age > -stampAhead {
+		s.keep(text, p.template, at, now)
 	}
 	return at, ok
+}
+
+// second is the second of text; false: s does not know what text means but for that.
+func (s *stamp) second(text []byte) (second int, ok bool) {
+	n := s.seconds
+	if len(text) != len(s.text) || n == 0 || string(text[:n]) != string(s.text[:n]) || string(text[n+2:]) != string(s.text[n+2:]) {
+		return 0, false
+	}
+	tens, ones := text[n]-'0', text[n+1]-'0'
+	return int(tens)*10 + int(ones), tens < 6 && ones < 10
+}
+
+// keep makes s the stamp of text, which means at.
+func (s *stamp) keep(text []byte, template int, at, now time.Time) {
+	c := cursor{text: text}
+	r, _ := c.scan(template) // has been read
+	s.text = append(s.text[:0], text...)
+	s.seconds = bytes.LastIndexByte(text[:c.timed], ':') + 1
+	s.rest = time.Duration(r.nano)
+	s.minute = at.Add(-time.Duration(r.second)*time.Second - s.rest)
+	s.since, s.until = now, now.Add(stampLife)
 }
 
 // latest is r in the last year that does not put it more than a day ahead of now: a line
