@@ -87,6 +87,7 @@ type jailReport struct {
 	Enabled bool        `json:"enabled"`
 	Filter  string      `json:"filter"`
 	Rules   int         `json:"rules"`
+	Slower  []string    `json:"backtracking"` // rules of the engine that backtracks; all others are linear
 	Samples int         `json:"samples"`
 	Logs    []logReport `json:"logs"`
 }
@@ -106,7 +107,7 @@ func examine(name string, config *jails.Config, err error) examination {
 	tried := make(map[string]bool)
 	for _, jail := range config.Jails {
 		report := jailReport{Name: jail.Name, Enabled: jail.Enabled, Filter: filter.WithMode(jail.FilterPath, jail.Filter.Mode),
-			Rules: len(jail.Filter.Rules()), Samples: jail.Filter.Samples(), Logs: []logReport{}}
+			Rules: len(jail.Filter.Rules()), Slower: backtracking(jail.Filter), Samples: jail.Filter.Samples(), Logs: []logReport{}}
 		for _, path := range jail.Logpath {
 			files, _ := filepath.Glob(path) // Load has seen that the pattern is good
 			report.Logs = append(report.Logs, logReport{path, len(files)})
@@ -152,18 +153,41 @@ func (e examination) print(w io.Writer) {
 	}
 	fmt.Fprintf(w, "configuration %s: ok\n\n", safe(e.Config))
 	defer e.printFindings(w)
-	rows := [][]string{{"JAIL", "STATE", "FILTER", "RULES", "SAMPLES", "LOGS"}}
+	rows := [][]string{{"JAIL", "STATE", "FILTER", "RULES", "ENGINE", "SAMPLES", "LOGS"}}
 	for _, j := range e.Jails {
 		state := "off"
 		if j.Enabled {
 			state = "on"
 		}
-		rows = append(rows, []string{j.Name, state, safe(j.Filter), number(j.Rules), samplesNote(j.Samples), logNames(j.Logs)})
+		rows = append(rows, []string{j.Name, state, safe(j.Filter), number(j.Rules), j.engine(), samplesNote(j.Samples), logNames(j.Logs)})
 	}
 	printTable(w, rows)
 	if e.Filters > 0 {
 		fmt.Fprintf(w, "\n%s to choose from, %s ok\n", counted(e.Filters, "filter"), counted(e.Samples, "sample"))
 	}
+}
+
+// backtracking names the rules of f that need the engine that backtracks.
+func backtracking(f *filter.Filter) []string {
+	names := []string{}
+	for _, rule := range f.Rules() {
+		if rule.Engine == filter.Backtracking {
+			names = append(names, rule.Name)
+		}
+	}
+	return names
+}
+
+// engine is which engine the rules of j use.
+func (j jailReport) engine() string {
+	if len(j.Slower) == 0 {
+		return filter.Linear.String()
+	}
+	const few = 3
+	if len(j.Slower) > few {
+		return fmt.Sprintf("%s: %d rules", filter.Backtracking, len(j.Slower))
+	}
+	return fmt.Sprintf("%s: %s", filter.Backtracking, safe(strings.Join(j.Slower, ", ")))
 }
 
 func samplesNote(n int) string {

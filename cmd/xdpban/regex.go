@@ -23,13 +23,15 @@ import (
 func regexVerb(p *program) *cobra.Command {
 	var t trial
 	var now, zone string
+	var more own
 	c := p.looks(&cobra.Command{
-		Use:   "regex LOG FILTER",
+		Use:   "regex LOG FILTER [IGNOREREGEX]",
 		Short: "try a filter on a log: what it finds, when, and what it misses",
 		Long: "LOG is a file, - for standard input, or a line as it is. FILTER is the name of a filter, name[mode=x],\n" +
 			"a filter file, ours or fail2ban's, or a regex, in which <PREFIX>, <HOST>, <ADDR>, <IP4>, <IP6>, <SUBNET>, <CIDR> and\n" +
 			"<F-USER>...</F-USER> stand for what they stand for in filter files. Where --config is a directory of fail2ban's,\n" +
 			"its filters are used as they are, and a regex is Python's, with fail2ban's tags and %(__prefix_line)s.\n" +
+			"Lines that match IGNOREREGEX, a regex, do not count.\n" +
 			"With --json every line that matches gives one JSON object.\n\n" +
 			"The report says too whether text that an attacker writes can move the address, and shows a line that does.",
 		Example: "  xdpban regex /var/log/auth.log sshd\n" +
@@ -37,12 +39,16 @@ func regexVerb(p *program) *cobra.Command {
 			"  xdpban regex 'Nov  9 18:47:21 h app[1]: bad password from 192.0.2.7' '^<PREFIX>bad password from <HOST>$'\n" +
 			"  xdpban regex -c /etc/fail2ban /var/log/auth.log 'sshd[mode=aggressive]'\n" +
 			"  journalctl -u ssh -o short --no-pager | xdpban regex - sshd",
-		Args: arguments(2, 2, "LOG and FILTER"),
+		Args: arguments(2, 3, "LOG and FILTER"),
 		RunE: func(c *cobra.Command, args []string) (err error) {
 			if t.now, t.zone, err = when(c, now, zone); err != nil {
 				return err
 			}
 			if t.filter, err = p.filter(c, args[1], t.dateless); err != nil {
+				return err
+			}
+			more.ignoreregex = args[2:]
+			if t.filter, err = more.over(c, t.filter); err != nil {
 				return err
 			}
 			log, err := p.open(args[0])
@@ -58,6 +64,8 @@ func regexVerb(p *program) *cobra.Command {
 	c.Flags().BoolVar(&t.printMatched, "print-matched", false, "print every line that matches, with what comes out of it")
 	c.Flags().BoolVar(&t.printIgnored, "print-ignored", false, "print every line that matches and that an ignoreregex takes out")
 	c.Flags().BoolVar(&t.dateless, "journal", false, "lines carry no date, as HOST IDENT[PID]: MESSAGE")
+	c.Flags().StringArrayVar(&more.datepattern, "datepattern", nil, "find dates by `PATTERN`, and not as FILTER says; may be given again")
+	c.Flags().IntVar(&more.maxlines, "maxlines", 0, "show each rule `N` lines, and not as many as FILTER says; for fail2ban's regexes")
 	c.Flags().StringVar(&now, "now", "", "take `EPOCH` seconds as the time it is")
 	c.Flags().StringVar(&zone, "tz", "", "`ZONE` of dates that name none, as Europe/Zurich (default: local)")
 	return c
