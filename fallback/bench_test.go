@@ -3,7 +3,9 @@ package fallback_test
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -70,24 +72,94 @@ func fill(strategy string, n int) error {
 
 // flood sends b.N datagrams from 192.0.2.1 to itself, where nobody listens.
 func flood(b *testing.B) error {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	s, err := speak()
 	if err != nil {
 		return err
 	}
-	defer unix.Close(fd)
-	to := &unix.SockaddrInet4{Port: 9, Addr: [4]byte{192, 0, 2, 1}}
-	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: to.Addr}); err != nil {
-		return err
-	}
-	payload := make([]byte, 32)
+	defer unix.Close(s.fd)
 	b.ResetTimer()
-	for range b.N {
-		if err := unix.Sendto(fd, payload, 0, to); err != nil && err != unix.ECONNREFUSED {
+	err = s.send(b.N)
+	b.StopTimer()
+	return err
+}
+
+// A speaker is a socket of 192.0.2.1.
+type speaker struct{ fd int }
+
+func speak() (speaker, error) {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return speaker{}, err
+	}
+	return speaker{fd}, unix.Bind(fd, &unix.SockaddrInet4{Addr: bannedAddr})
+}
+
+var bannedAddr = [4]byte{192, 0, 2, 1}
+
+// send sends n datagrams to the speaker's own address.
+func (s speaker) send(n int) error {
+	to := &unix.SockaddrInet4{Port: 9, Addr: bannedAddr}
+	payload := make([]byte, 32)
+	for range n {
+		if err := unix.Sendto(s.fd, payload, 0, to); err != nil && err != unix.ECONNREFUSED {
 			return err
 		}
 	}
-	b.StopTimer()
 	return nil
+}
+
+// BenchmarkManyBans sends from a banned address, in turns where it is banned alone and where it
+// is one of many.
+func BenchmarkManyBans(b *testing.B) {
+	for _, bench := range []struct {
+		strategy string
+		bans     int
+	}{{fallback.IPSet, 100_000}, {fallback.Recent, 1_000}} {
+		b.Run(fmt.Sprintf("%s/bans=%d/of", bench.strategy, bench.bans), func(b *testing.B) {
+			one, many := banned(b, bench.strategy, 1), banned(b, bench.strategy, bench.bans)
+			for b.Loop() {
+				var ratios []float64
+				for range 9 {
+					few := took(b, one)
+					ratios = append(ratios, took(b, many)/few)
+				}
+				slices.Sort(ratios)
+				b.ReportMetric(ratios[len(ratios)/2], "many/one")
+			}
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+}
+
+// banned is a speaker on a host of its own with so many bans.
+func banned(b *testing.B, strategy string, bans int) (s speaker) {
+	b.Helper()
+	host := lab.Hosts(b, 1)[0]
+	if err := host.Address("lo", "192.0.2.1/32"); err != nil {
+		b.Fatal(err)
+	}
+	if err := host.Do(func() error { return fill(strategy, bans) }); err != nil {
+		b.Fatal(err)
+	}
+	err := host.Do(func() (err error) {
+		s, err = speak()
+		return err
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { unix.Close(s.fd) })
+	return s
+}
+
+// took is how long the speaker sends, in seconds.
+func took(b *testing.B, s speaker) float64 {
+	b.Helper()
+	began := time.Now()
+	if err := s.send(10_000); err != nil {
+		b.Fatal(err)
+	}
+	return time.Since(began).Seconds()
 }
 
 // BenchmarkBansInBulk makes 100,000 bans by sets.

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
@@ -313,25 +312,6 @@ func on(b *testing.B, prog *ebpf.Program, frames [][]byte) float64 {
 	}
 	running.Wait()
 	return slices.Max(times)
-}
-
-// BenchmarkBan puts new bans into the kernel, many at once.
-func BenchmarkBan(b *testing.B) {
-	const n = 100_000
-	bans := many4(n)
-	l := openFor(b, 2*n)
-	var took time.Duration
-	for b.Loop() {
-		start := time.Now()
-		must(b, l.Ban(bans...))
-		took = time.Since(start)
-		for _, ban := range bans {
-			_, err := l.Unban(ban.Prefix)
-			must(b, err)
-		}
-	}
-	b.ReportMetric(float64(took.Nanoseconds())/n, "ns/ban")
-	b.ReportMetric(0, "ns/op")
 }
 
 func openFor(b *testing.B, bans uint32) *Loader { return openSized(b, bans, 256) }

@@ -149,7 +149,7 @@ func TestOneSuite(t *testing.T) {
 	t.Chdir("../..")
 	var out, progress bytes.Buffer
 	raw := filepath.Join(t.TempDir(), "raw", "bench.txt")
-	if err := run(t.Context(), []string{"-quick", "-only", "^OneSource", "-raw", raw}, &out, &progress); err != nil {
+	if err := run(t.Context(), []string{"-quick", "-only", "loader.OneSource", "-raw", raw}, &out, &progress); err != nil {
 		t.Fatalf("%v\n%s", err, progress.String())
 	}
 	if strings.Contains(out.String(), "not measured") || !strings.Contains(out.String(), "one CPU   ") {

@@ -34,7 +34,7 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	markdown := flags.Bool("markdown", false, "print the table in Markdown")
 	quick := flags.Bool("quick", false, "once instead of several times, and the long ones shorter")
-	only := flags.String("only", "", "run those suites alone whose name `REGEXP` matches")
+	only := flags.String("only", "", "run those suites alone whose `REGEXP` matches room and benchmark, as ./loader.Ban")
 	path := flags.String("raw", "bin/bench.txt", "write the raw runs to `FILE`")
 	peers := flags.String("peers", "", "Debian `PACKAGES` whose versions are told with the table")
 	if err := flags.Parse(args); err != nil {
@@ -53,7 +53,7 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 	t := table{machine: machine(strings.Fields(*peers))}
 	failed := 0
 	for _, s := range suites {
-		if !chosen.MatchString(s.bench) {
+		if !chosen.MatchString(s.room + "." + s.bench) {
 			continue
 		}
 		began := time.Now()

@@ -66,6 +66,62 @@ var suites = []suite{
 		},
 	},
 	{
+		room: "./jails/filter", bench: "Lines", count: 3, time: "200ms", title: "a filter alone, CPU time a line; the floor is a search for one word",
+		rows: []row{
+			{"allocations a line that no rule matches, sshd", "sshd/0%", "allocs/line", atMost(0, "allocations")},
+			{"allocations a line that no rule matches, asterisk", "asterisk/0%", "allocs/line", atMost(0, "allocations")},
+			{"sshd, 5 % attacks, against the floor", "sshd/5%", "x-floor-time", shown("x")},
+			{"sshd, 50 %", "sshd/50%", "x-floor-time", shown("x")},
+			{"asterisk, 5 %", "asterisk/5%", "x-floor-time", shown("x")},
+			{"asterisk, 50 %", "asterisk/50%", "x-floor-time", shown("x")},
+		},
+	},
+	{
+		room: "./jails/source", bench: "Lines", count: 3, title: "following a log",
+		rows: []row{
+			{"lines a second against nxadm/tail", "", "x-nxadm-rate", shown("x")},
+			{"time against a bare read loop", "", "x-floor-time", shown("x")},
+		},
+	},
+	{
+		room: "./jails/source", bench: "Rotation", count: 3, title: "50,000 lines a second, renamed three times a second",
+		rows: []row{
+			{"lines lost, doubled or torn", "", "wrong", atMost(0, "lines")},
+			{"the same by nxadm/tail", "", "nxadm-wrong", shown("lines")},
+		},
+	},
+	{
+		room: "./internal/daemon", bench: "Latency", count: 3, title: "from before the write(2) of the line that decides, idle log, 2,000 attempts each",
+		rows: []row{
+			{"to the address in the kernel's map, p50", "", "map-p50-µs", shown("µs")},
+			{"to the address in the kernel's map, p99", "", "map-p99-µs", atMost(1000, "µs")},
+			{"to the first packet dropped, p50", "", "drop-p50-µs", shown("µs")},
+			{"to the first packet dropped, p99", "", "drop-p99-µs", atMost(1000, "µs")},
+		},
+	},
+	{
+		room: "./internal/daemon", bench: "Fail2ban", count: 1, title: "the same for fail2ban's server, to its action, 30 attempts each",
+		rows: []row{
+			{"pyinotify, p50", "backend=pyinotify", "ban-p50-µs", shown("µs")},
+			{"pyinotify, longest", "backend=pyinotify", "ban-p100-µs", shown("µs")},
+			{"polling, p50", "backend=polling", "ban-p50-µs", shown("µs")},
+			{"polling, longest", "backend=polling", "ban-p100-µs", shown("µs")},
+		},
+	},
+	{
+		room: "./internal/daemon", bench: "Flood", count: 1, title: "a minute of 50 MB of lines a second on the same log, thousands of attempts meanwhile",
+		rows: []row{
+			{"written", "", "MB/s", shown("MB/s")},
+			{"to the address in the kernel's map, p50", "", "map-p50-µs", shown("µs")},
+			{"to the address in the kernel's map, p99", "", "map-p99-µs", shown("µs")},
+			{"to the first packet dropped, p50", "", "drop-p50-µs", shown("µs")},
+			{"to the first packet dropped, p99", "", "drop-p99-µs", shown("µs")},
+			{"the longest of all, to the first packet dropped", "", "drop-p100-µs", atMost(1e6, "µs")},
+			{"lag at most, as status tells it each second", "", "lag-MiB", shown("MiB")},
+			{"the daemon's resident memory at most", "", "resident-MiB", shown("MiB")},
+		},
+	},
+	{
 		room: "./loader", bench: "XDPFilter", count: 5, title: "kernel program by BPF_PROG_TEST_RUN, 1,000 bans: time a packet against xdp-filter, which has no end of bans and no refresh",
 		rows: []row{
 			{"pass, IPv4", "pass/v4", "ours/xdp-filter", atMost(0.75, "x")},
@@ -122,6 +178,30 @@ var suites = []suite{
 			{"against 100 iptables rules", "against=iptables-100", "ours/theirs", shown("x")},
 			{"against 1,000 iptables rules", "against=iptables-1000", "ours/theirs", atMost(0.1, "x")},
 			{"against 10,000 iptables rules", "against=iptables-10000", "ours/theirs", shown("x")},
+		},
+	},
+	{
+		room: "./loader", bench: "Ban", count: 3, title: "making a ban: time of others against ours",
+		rows: []row{
+			{"iptables -A behind 10,000 rules, against a single ban", "single/against=iptables", "theirs/ours", atLeast(3000, "x")},
+			{"iptables-legacy -A behind 10,000 rules, against a single ban", "single/against=iptables-legacy", "theirs/ours", shown("x")},
+			{"100,000 by ipset restore, against 100,000 at once", "bulk/against=ipset", "theirs/ours", atLeast(10, "x")},
+			{"100,000 by nft -f, against 100,000 at once", "bulk/against=nft", "theirs/ours", shown("x")},
+		},
+	},
+	{
+		room: "./fallback", bench: "ManyBans", count: 3, title: "the chain: time of a packet with many bans, against one",
+		rows: []row{
+			{"sets, 100,000 bans", "ipset/bans=100000/of", "many/one", atMost(1.5, "x")},
+			{"rules and xt_recent, 1,000 bans", "recent/bans=1000/of", "many/one", shown("x")},
+		},
+	},
+	{
+		room: "./internal/daemon", bench: "Million", count: 1, title: "a million bans from a list, by xdpban ban --file",
+		rows: []row{
+			{"until the command is done", "", "s", atMost(2, "s")},
+			{"meanwhile, from a line to the kernel's map, longest", "", "map-p100-µs", atMost(1e6, "µs")},
+			{"the daemon's memory a ban", "", "B/ban", shown("B")},
 		},
 	},
 }

@@ -72,6 +72,12 @@ func (f *Filter) benchmark(b *testing.B, lines [][]byte) {
 		}))
 	}
 	n := float64(len(lines))
+	allocs := testing.AllocsPerRun(1, func() {
+		for _, line := range lines {
+			r.Read(line, noon)
+		}
+	})
+	b.ReportMetric(allocs/n, "allocs/line")
 	b.ReportMetric(0, "ns/op")
 	b.ReportMetric(n/ours.Seconds()/1e6, "Mlines/s")
 	b.ReportMetric(ours.Seconds()*1e9/n, "ns/line")

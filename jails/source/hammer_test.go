@@ -48,7 +48,7 @@ const padding = "sshd[4242]: Failed password for root from 192.0.2.7 port 4242 s
 
 // A mill writes numbered lines at 50,000 a second into a log, and has it rotated now and then.
 type mill struct {
-	*testing.T
+	testing.TB
 	path    string
 	file    *os.File
 	written int
@@ -60,8 +60,8 @@ const (
 	batch = 100 // lines a beat
 )
 
-func newMill(t *testing.T) *mill {
-	m := &mill{T: t, path: filepath.Join(t.TempDir(), "log")}
+func newMill(tb testing.TB) *mill {
+	m := &mill{TB: tb, path: filepath.Join(tb.TempDir(), "log")}
 	m.open()
 	return m
 }
