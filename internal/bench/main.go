@@ -57,13 +57,13 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 			continue
 		}
 		began := time.Now()
-		fmt.Fprintf(progress, "%s: %s\n", s.bench, s.title)
+		fmt.Fprintf(progress, "%s %s: %s\n", s.room, s.bench, s.title)
 		found, err := s.measure(ctx, *quick, raw)
 		if err != nil {
 			failed++
-			fmt.Fprintf(progress, "%s: %v; see %s\n", s.bench, err, *path)
+			fmt.Fprintf(progress, "  %v; see %s\n", err, *path)
 		}
-		fmt.Fprintf(progress, "%s: took %v\n", s.bench, time.Since(began).Round(time.Second))
+		fmt.Fprintf(progress, "  took %v\n", time.Since(began).Round(time.Second))
 		t.add(s, found)
 	}
 	t.print(out, *markdown)

@@ -71,7 +71,7 @@ func (r *race) dropped() bool { return !r.probe.passes(r.source) }
 func percentiles(b *testing.B, name string, times []time.Duration) {
 	slices.Sort(times)
 	for _, q := range []int{50, 99, 100} {
-		b.ReportMetric(float64(times[min(len(times)*q/100, len(times)-1)].Nanoseconds())/1000, fmt.Sprintf("%s-p%d-µs", name, q))
+		b.ReportMetric(float64(times[min(len(times)*q/100, len(times)-1)].Nanoseconds())/1e6, fmt.Sprintf("%s-p%d-ms", name, q))
 	}
 }
 
