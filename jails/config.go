@@ -73,9 +73,9 @@ type OwnFilter struct {
 	Datepattern []string
 }
 
-// spoofedMax is how long evidence that anybody could have sent bans at most, unless the
+// SpoofedMax is how long evidence that anybody could have sent bans at most, unless the
 // jail has its own maxbantime.
-const spoofedMax = 24 * time.Hour
+const SpoofedMax = 24 * time.Hour
 
 // Jail finds the rules of a jail by name, enabled or not.
 func (c *Config) Jail(name string) (Rules, bool) {

@@ -133,8 +133,8 @@ func (f *finisher) jailConfig(name string, raw yamldoc.Value[rawJail], c *Config
 		},
 	}
 	j.SpoofedMax = j.MaxBanTime
-	if !r.MaxBanTime.Set && (j.SpoofedMax == 0 || j.SpoofedMax > spoofedMax) {
-		j.SpoofedMax = spoofedMax
+	if !r.MaxBanTime.Set && (j.SpoofedMax == 0 || j.SpoofedMax > SpoofedMax) {
+		j.SpoofedMax = SpoofedMax
 	}
 	if r.Logpath.Line == 0 && raw.Set {
 		hint := ""

@@ -138,6 +138,9 @@ func (p *program) open(log string) (io.ReadCloser, error) {
 		return io.NopCloser(strings.NewReader(log)), nil
 	}
 	err = fmt.Errorf("open the log %q: %w", log, reason(err))
+	if absent && strings.HasPrefix(log, "systemd-journal") {
+		return nil, &failure{1, err, "to read the journal: journalctl -o short --no-pager | xdpban regex - FILTER"}
+	}
 	if absent {
 		return nil, &failure{1, err, "LOG is a file, - for standard input, or a whole line of log in quotes"}
 	}

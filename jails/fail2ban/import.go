@@ -174,6 +174,7 @@ func (i *importer) jail(out *page, j *Jail) error {
 		out.comment(4, j.comment(name))
 		errs = append(errs, errorsOf(i.rule(out, 4, j.Name, name, value))...)
 	}
+	i.banLimit(out, 4, j)
 	i.zone(out, 4, j)
 	if slices.Contains(i.shipped, p.name) {
 		i.ours = append(i.ours, "filters/"+p.name+".yaml: ["+j.Name+"]")

@@ -181,6 +181,7 @@ func TestWhatAJailCannotDoHereIsOff(t *testing.T) {
     findtime: 1s
     maxretry: 1000
     ignoreip: ['192.0.2.0/24']
+    maxbantime: 10y
     logtimezone: UTC+0130
 `
 	if main := string(imported.Files[0].Data); !strings.HasSuffix(main, want) {
@@ -195,7 +196,9 @@ func TestWhatAJailCannotDoHereIsOff(t *testing.T) {
 			t.Errorf("%q is not in the list:\n%s", note, imported.List)
 		}
 	}
-	load(t, imported)
+	if jail := load(t, imported)["strange-name"]; jail.SpoofedMax != jail.BanTime {
+		t.Errorf("its rules ban for %v at most, want %v", jail.SpoofedMax, jail.BanTime)
+	}
 }
 
 func TestTimesAreFail2bansTimes(t *testing.T) {

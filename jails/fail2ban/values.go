@@ -67,14 +67,43 @@ func (i *importer) time(section, name string, value text) (string, error) {
 		i.notes.note("bans without end", "The longest ban is "+longest+".", i.notes.place(section, name, value))
 		return longest, nil
 	}
-	d := time.Duration(math.Ceil(min(max(s, leastBan.Seconds()), jails.MaxTime.Seconds()))) * time.Second
+	d := whole(s)
 	if math.Abs(d.Seconds()-s) >= 1 {
 		i.notes.note("values that cannot be", recognised, i.notes.place(section, name, value)+" is "+jails.FormatDuration(d))
 	}
+	return spelled(d, value), nil
+}
+
+// spelled is d as value says it, where we read that as d too.
+func spelled(d time.Duration, value text) string {
 	if same, err := jails.ParseDuration(value.s); err == nil && same == d && !strings.ContainsAny(value.s, " \n") {
-		return trim(value.s), nil
+		return trim(value.s)
 	}
-	return jails.FormatDuration(d), nil
+	return jails.FormatDuration(d)
+}
+
+// whole are s seconds as one of our times.
+func whole(s float64) time.Duration {
+	return time.Duration(math.Ceil(min(max(s, leastBan.Seconds()), jails.MaxTime.Seconds()))) * time.Second
+}
+
+// banLimit has a bantime of more than a day last that long, as the rules of fail2ban's filters say
+// nothing of trust.
+func (i *importer) banLimit(out *page, indent int, j *Jail) {
+	value, ok := j.options.get("bantime")
+	if !ok {
+		return
+	}
+	s, err := seconds(value.s)
+	if err != nil || s >= 0 && s <= jails.SpoofedMax.Seconds() {
+		return
+	}
+	limit := longest
+	if s >= 0 {
+		limit = spelled(whole(s), value)
+	}
+	out.line(indent, "maxbantime: "+limit)
+	i.notes.note("bans of more than a day", "Rules that do not say how far an address can be trusted ban for 24h at most here, unless the jail has a maxbantime. These have one, so that they ban for as long as in fail2ban.", i.notes.at(value.place())+": ["+j.Name+"] "+limit)
 }
 
 var between = lazy.Regexp(`[ ,\n]+`)
