@@ -6,16 +6,17 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 
 export CGO_ENABLED ?= 0
 
-PACKAGES_TEST = fail2ban openssh-server openssh-client sshpass kamailio sip-tester gcc libc6-dev iptables ipset conntrack nftables
+PACKAGES_TEST = fail2ban openssh-server openssh-client sshpass kamailio sip-tester gcc libc6-dev iptables ipset conntrack nftables ufw
 PACKAGES_BENCH = fail2ban python3-pyinotify sshguard grep time xdp-tools ipset nftables iptables iproute2 ethtool
 PACKAGES_DEMO = kamailio sip-tester
+PACKAGES_KERNELS = qemu-system-x86 busybox-static cpio iptables ipset nftables bc bison flex gcc libc6-dev libelf-dev make xz-utils
 PACKAGES_LINT = clang-14 clang llvm clang-format libbpf-dev linux-libc-dev
 
 .DEFAULT_GOAL := help
 
 .PHONY: help
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## bin/xdpban, static; needs Go alone
@@ -36,6 +37,11 @@ test: ## everything, kernel tests included; needs root
 	go mod download # tests run where there is no network
 	REQUIRE_KERNEL=1 XDPBAN_MAKE_TEST=1 go test -count=1 -timeout 20m ./...
 	CGO_ENABLED=1 REQUIRE_KERNEL=1 go test -count=1 -timeout 20m -race ./internal/control ./internal/daemon ./jails ./jails/source
+
+.PHONY: test-kernels
+test-kernels: ## the story of every rung on older kernels, in QEMU; an hour where there is no KVM; needs root
+	.ci/install $(PACKAGES_KERNELS)
+	.ci/kernels
 
 .PHONY: lint
 lint: ## format, vet, staticcheck, known vulnerabilities, kernel objects, arrows between rooms

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"xdpban/internal/ban"
+	"xdpban/internal/lab"
 )
 
 func TestVerdictByFrame(t *testing.T) {
@@ -202,7 +203,7 @@ func TestPacketMovesTheEnd(t *testing.T) {
 // near allows for a tick of the kernel's slowest clock and for a busy machine.
 func near(tb testing.TB, what string, got, want time.Time) {
 	tb.Helper()
-	if d := got.Sub(want).Abs(); d > 500*time.Millisecond {
+	if d := got.Sub(want).Abs(); d > 500*time.Millisecond*lab.Slowness {
 		tb.Errorf("%s: got %v, want %v", what, got, want)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"net"
+	"runtime"
 	"sync"
 	"testing"
 
@@ -129,7 +130,12 @@ func (w *wire) number(source string) ([]byte, uint32) {
 
 func (w *wire) send(frame []byte) {
 	w.tb.Helper()
-	if _, err := unix.Write(w.tx, frame); err != nil {
+	_, err := unix.Write(w.tx, frame)
+	for errors.Is(err, unix.ENOBUFS) { // the cable is full
+		runtime.Gosched()
+		_, err = unix.Write(w.tx, frame)
+	}
+	if err != nil {
 		w.tb.Errorf("send: %v", err)
 	}
 }

@@ -23,13 +23,8 @@ var program = sync.OnceValues(func() (string, error) { return build("this") })
 // builds is where tests that run on another machine find what was built for them.
 const builds = "XDPBAN_BUILDS"
 
-// late is how much later than due something may be on a busy machine, or on one that is emulated.
-func late() time.Duration {
-	if os.Getenv(builds) != "" {
-		return 30 * time.Second
-	}
-	return 5 * time.Second
-}
+// seconds is n of them, as configurations have it.
+func seconds(n int) string { return fmt.Sprint(time.Duration(n) * lab.Slowness * time.Second) }
 
 // build builds xdpban as that version.
 func build(version string, flags ...string) (string, error) {

@@ -65,9 +65,9 @@ func newRung(t *testing.T, r rung) *site {
 	s.configure(keys{
 		"enforce":  r.enforce,
 		"maxbans":  "20000",
-		"defaults": "{bantime: 3s, findtime: 10m, maxretry: 3, quiettime: 3s, ignoreip: ['" + allowed + "']}",
+		"defaults": "{bantime: " + seconds(3) + ", findtime: 10m, maxretry: 3, quiettime: " + seconds(3) + ", ignoreip: ['" + allowed + "']}",
 		"jails": "{sshd: " + s.jail("") + ", limited: {enabled: true, filter: sshd, logpath: [" + s.path("limited.log") +
-			"], bantime: 2s, maxbantime: 5s, quiettime: 1h}}",
+			"], bantime: " + seconds(2) + ", maxbantime: " + seconds(5) + ", quiettime: 1h}}",
 	})
 	s.start()
 	if got := s.interfaces()["eth0"]; got != r.mode {
@@ -117,10 +117,10 @@ var stories = []struct {
 	{"refresh under attack, then quiet", func(s *site) {
 		s.fail(attacker, 3)
 		s.awaitBan(attacker)
-		last := s.floods(attacker, 5*time.Second)
+		last := s.floods(attacker, 5*time.Second*lab.Slowness)
 		s.await("the end of the ban", func() bool { return s.banOf(attacker) == nil })
-		if quiet := time.Since(last); quiet < 2900*time.Millisecond || quiet > 3*time.Second+late() {
-			s.Errorf("let in %v after the last packet, want 3 s", quiet)
+		if quiet := time.Since(last); quiet < 2900*time.Millisecond*lab.Slowness || quiet > 8*time.Second*lab.Slowness {
+			s.Errorf("let in %v after the last packet, want %v", quiet, 3*time.Second*lab.Slowness)
 		}
 		// The kernel's clock may be a little behind ours: a packet too early prolongs the ban.
 		<-time.After(time.Second)
@@ -135,14 +135,14 @@ var stories = []struct {
 			fmt.Fprintf(log, "%s server sshd[4711]: Failed password for root from %s port 4242 ssh2\n", time.Now().Format(time.Stamp), limited)
 		}
 		s.awaitBan(limited)
-		s.floods(limited, 3*time.Second-time.Since(begin))
+		s.floods(limited, 3*time.Second*lab.Slowness-time.Since(begin))
 		heard := s.ear.From(limited)
 		s.await("the limit, under attack", func() bool {
 			must(s, s.mouth(limited).send())
 			return s.ear.From(limited) > heard
 		})
-		if held := time.Since(begin); held < 3500*time.Millisecond || held > 5*time.Second+late() {
-			s.Errorf("let in after %v, want 5 s", held)
+		if held := time.Since(begin); held < 3500*time.Millisecond*lab.Slowness || held > 9*time.Second*lab.Slowness {
+			s.Errorf("let in after %v, want %v", held, 5*time.Second*lab.Slowness)
 		}
 	}},
 	{"who is allowed is spared", func(s *site) {

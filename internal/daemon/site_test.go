@@ -51,7 +51,7 @@ const (
 )
 
 // patience is how long anything that comes at once may take on a busy machine.
-const patience = 15 * time.Second
+var patience = 15 * time.Second * lab.Slowness
 
 // A site is a server on whose eth0 the real program keeps watch, and its peer at the other
 // end of the cable.

@@ -12,7 +12,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -25,6 +27,15 @@ const (
 	bare      = "bare"
 	furnished = "furnished"
 )
+
+// Slowness is by how much longer tests wait where the machine is emulated: XDPBAN_SLOWNESS, or 1.
+var Slowness = func() time.Duration {
+	n, err := strconv.Atoi(os.Getenv("XDPBAN_SLOWNESS"))
+	if err != nil {
+		return 1
+	}
+	return time.Duration(n)
+}()
 
 // outside keeps why the lab could not be entered, for Require.
 var outside error
