@@ -320,6 +320,7 @@ func TestEveryRefusalIsTold(t *testing.T) {
 			"mount bpffs on /sys/fs/bpf: operation not permitted"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
 			s := newSite(t, nativeMTU)
 			s.kernel = test.kernel
 			s.startAs(through(test.through, s.xdpban()))
