@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"xdpban/configs"
+	"xdpban/internal/lazy"
 	"xdpban/internal/yamldoc"
 )
 
@@ -113,10 +114,26 @@ func (j rawJails) put(next rawJails) {
 func (p place) decode(name string, v any) yamldoc.Errors {
 	data, err := p.read(name)
 	if err != nil {
-		return yamldoc.Errors{{File: p.show(name), Msg: reason(err)}}
+		bad := &yamldoc.Error{File: p.show(name), Msg: reason(err)}
+		if errors.Is(err, errNoFile) {
+			bad.Hint = "name a file, as /etc/xdpban/xdpban.yaml; " + importHint
+		}
+		return yamldoc.Errors{bad}
 	}
-	return wrong(yamldoc.Decode(p.show(name), data, v))
+	errs := wrong(yamldoc.Decode(p.show(name), data, v))
+	if len(errs) > 0 && section().Match(data) {
+		errs[0].Hint = importHint
+	}
+	return errs
 }
+
+// importHint is for who gives us a configuration of fail2ban's.
+const importHint = "xdpban import fail2ban DIR -o DIR makes ours of fail2ban's"
+
+// section is what stands in files of fail2ban's, and in none of ours.
+var section = lazy.Regexp(`(?m)^\[[A-Za-z0-9_-]+\]\s*$`)
+
+var errNoFile = errors.New("is not a regular file")
 
 // read reads a file, but not much more of it than a document may have. Whatever else the
 // name stands for could make us wait for ever.
@@ -126,7 +143,7 @@ func (p place) read(name string) ([]byte, error) {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() {
-		return nil, errors.New("is not a regular file")
+		return nil, errNoFile
 	}
 	f, err := p.fsys.Open(name)
 	if err != nil {
