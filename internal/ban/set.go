@@ -1,12 +1,18 @@
 package ban
 
-import "net/netip"
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+	"sync/atomic"
+)
 
 // A Set holds prefixes and finds the one that covers an address. The zero Set is empty.
 // Adding and asking at the same time need a lock; asking alone does not.
 type Set struct {
 	prefixes map[netip.Prefix]string
 	v4, v6   [129]int // how many prefixes of each length, so that absent lengths cost nothing
+	inOrder  atomic.Pointer[[]netip.Prefix]
 }
 
 // Add puts prefix into s; origin says where it comes from, for whoever reads it later.
@@ -18,6 +24,7 @@ func (s *Set) Add(prefix netip.Prefix, origin string) {
 	if _, there := s.prefixes[prefix]; !there {
 		s.lengths(prefix.Addr())[prefix.Bits()]++
 		s.prefixes[prefix] = origin
+		s.inOrder.Store(nil)
 	}
 }
 
@@ -60,12 +67,39 @@ func (s *Set) Contains(addr netip.Addr) bool {
 // Within lists the prefixes in s that lie inside prefix.
 func (s *Set) Within(prefix netip.Prefix) []netip.Prefix {
 	var inside []netip.Prefix
-	for p := range s.prefixes {
-		if p.Bits() >= prefix.Bits() && prefix.Contains(p.Addr()) {
-			inside = append(inside, p)
-		}
+	all := s.ordered()
+	i, _ := slices.BinarySearchFunc(all, prefix.Masked(), Compare)
+	for ; i < len(all) && prefix.Contains(all[i].Addr()); i++ {
+		inside = append(inside, all[i])
 	}
 	return inside
+}
+
+// Overlaps reports whether a prefix in s has addresses in common with prefix.
+func (s *Set) Overlaps(prefix netip.Prefix) bool {
+	if _, _, covered := s.Covering(prefix); covered {
+		return true
+	}
+	return !prefix.IsSingleIP() && len(s.Within(prefix)) > 0
+}
+
+// Compare orders prefixes by address, and the wider before those inside it.
+func Compare(a, b netip.Prefix) int {
+	return cmp.Or(a.Addr().Compare(b.Addr()), cmp.Compare(a.Bits(), b.Bits()))
+}
+
+// ordered is all of s in the order of Compare. It is made when it is asked for first.
+func (s *Set) ordered() []netip.Prefix {
+	if all := s.inOrder.Load(); all != nil {
+		return *all
+	}
+	all := make([]netip.Prefix, 0, len(s.prefixes))
+	for prefix := range s.prefixes {
+		all = append(all, prefix)
+	}
+	slices.SortFunc(all, Compare)
+	s.inOrder.Store(&all)
+	return all
 }
 
 func (s *Set) lengths(addr netip.Addr) *[129]int {

@@ -1,0 +1,402 @@
+package ban
+
+import (
+	"bytes"
+	"hash/maphash"
+	"iter"
+	"maps"
+	"math"
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// An Account holds bans, one a prefix, in little memory: 40 bytes each and no pointer, so
+// that a million of them are nothing that the garbage collector has to look at. Times are
+// kept to the second: an end is rounded up, and is in 2106 at most.
+//
+// It is made of many pages. Each is so short that whoever walks through all of them can do
+// something else after every one, and knows which of its bans ends first, so that nobody
+// walks through all of them to find out which have ended.
+type Account struct {
+	pages [pages]page
+	seed  maphash.Seed
+	len   int
+
+	kinds []kind // what many bans have in common, by number
+	known map[kindOf]uint32
+	free  []uint32 // numbers of kinds that no ban has
+
+	round uint8 // of the comparison that goes on, or was the last
+}
+
+// pages is how many an Account has: with a million bans one holds 122.
+const pages = 1 << 13
+
+// A page holds the bans of addresses that have some bits of their hash in common, in no
+// order. Of each it has a byte more of the hash apart, so that finding one reads two lines
+// of the cache and no long way.
+type page struct {
+	tags    []uint8
+	entries []entry
+	first   uint32 // no ban of these ends before it
+}
+
+// An entry is a ban.
+type entry struct {
+	source
+	flags uint8
+	marks [Places]uint8 // the round in which it was noted in each place
+
+	since, end  uint32 // seconds since 1970
+	limit, seen uint32 // the same; 0: none
+	kind        uint32
+}
+
+// A source is a prefix without pointers.
+type source struct {
+	addr [16]byte // IPv4 mapped into IPv6
+	bits uint8    // in the family of addr
+}
+
+const (
+	flagHand = 1 << iota
+	flagForced
+)
+
+// A kindOf is what many bans have in common.
+type kindOf struct {
+	jail, reason string
+	quiet        time.Duration
+}
+
+// A kind is one of them and how many bans have it.
+type kind struct {
+	kindOf
+	bans int
+}
+
+// NewAccount makes an empty Account.
+func NewAccount() *Account {
+	return &Account{seed: maphash.MakeSeed(), known: make(map[kindOf]uint32)}
+}
+
+// Len is how many bans there are.
+func (a *Account) Len() int { return a.len }
+
+// Has reports whether there is a ban of exactly this prefix.
+func (a *Account) Has(prefix netip.Prefix) bool {
+	return a.find(prefix).entry() != nil
+}
+
+// Get is the ban of exactly this prefix.
+func (a *Account) Get(prefix netip.Prefix) (Ban, bool) {
+	e := a.find(prefix).entry()
+	if e == nil {
+		return Ban{}, false
+	}
+	return a.ban(e), true
+}
+
+// Put takes b in, in place of the ban of the same prefix.
+func (a *Account) Put(b Ban) {
+	at := a.find(b.Prefix)
+	next := entry{source: at.source, marks: [Places]uint8{a.round, a.round}}
+	next.since, next.end, next.limit = seconds(b.Since), secondsUp(b.End), secondsUp(b.Limit)
+	if b.Hand {
+		next.flags |= flagHand
+	}
+	if b.Forced {
+		next.flags |= flagForced
+	}
+	next.kind = a.take(kindOf{b.Jail, b.Reason, b.Quiet})
+	if before := at.entry(); before != nil {
+		next.seen, next.marks = before.seen, before.marks
+		a.drop(before.kind)
+		*before = next
+	} else {
+		at.page.add(at.tag, next)
+		a.len++
+	}
+	at.page.first = min(at.page.first, next.end)
+}
+
+// Delete takes out the ban of exactly this prefix and reports whether there was one.
+func (a *Account) Delete(prefix netip.Prefix) bool {
+	at := a.find(prefix)
+	if at.entry() == nil {
+		return false
+	}
+	a.drop(at.entry().kind)
+	at.page.remove(at.i)
+	a.len--
+	return true
+}
+
+// Move sets the end of a ban, which packets have moved or the clock on the wall.
+func (a *Account) Move(prefix netip.Prefix, end time.Time) {
+	at := a.find(prefix)
+	if e := at.entry(); e != nil {
+		e.end = secondsUp(end)
+		at.page.first = min(at.page.first, e.end)
+	}
+}
+
+// Note takes note of r, found in that place, whose end and last packet the kernel may have
+// moved. It says when the packet came that was the last one so far, zero: none, and whether
+// there is such a ban at all.
+func (a *Account) Note(r Record, place int) (seen time.Time, ok bool) {
+	e := a.find(r.Prefix).entry()
+	if e == nil {
+		return time.Time{}, false
+	}
+	seen = timeOf(e.seen)
+	e.marks[place] = a.round
+	e.end = max(e.end, secondsUp(r.End))
+	e.seen = max(e.seen, seconds(r.Seen))
+	return seen, true
+}
+
+// Due lists some of the bans whose end has come, most at most. They are due until they are
+// deleted or prolonged.
+func (a *Account) Due(now time.Time, most int) []netip.Prefix {
+	var due []netip.Prefix
+	at := seconds(now)
+	for i := range a.pages {
+		p := &a.pages[i]
+		if p.first > at {
+			continue
+		}
+		p.first = math.MaxUint32
+		for n := range p.entries {
+			e := &p.entries[n]
+			p.first = min(p.first, e.end)
+			if e.end <= at && len(due) < most {
+				due = append(due, e.prefix())
+			}
+		}
+		if len(due) == most {
+			break
+		}
+	}
+	return due
+}
+
+// Pages is how many pages there are.
+func (a *Account) Pages() int { return pages }
+
+// PageLen is how many bans page n has.
+func (a *Account) PageLen(n int) int { return len(a.pages[n].entries) }
+
+// Page yields the bans of page n. The Account must not change meanwhile.
+func (a *Account) Page(n int) iter.Seq[Ban] {
+	return func(yield func(Ban) bool) {
+		for i := range a.pages[n].entries {
+			if !yield(a.ban(&a.pages[n].entries[i])) {
+				return
+			}
+		}
+	}
+}
+
+// All yields every ban. The Account must not change meanwhile.
+func (a *Account) All(yield func(Ban) bool) {
+	for n := range pages {
+		for b := range a.Page(n) {
+			if !yield(b) {
+				return
+			}
+		}
+	}
+}
+
+// Meeting lists the bans that have addresses in common with prefixes in set. Where all of
+// these are single addresses it walks through no pages.
+func (a *Account) Meeting(set *Set) []Ban {
+	met := make(map[netip.Prefix]Ban)
+	for prefix := range set.All {
+		if !prefix.IsSingleIP() {
+			return a.meeting(set)
+		}
+		for bits := prefix.Bits(); bits >= 0; bits-- {
+			if b, ok := a.Get(netip.PrefixFrom(prefix.Addr(), bits).Masked()); ok {
+				met[b.Prefix] = b
+			}
+		}
+	}
+	return slices.Collect(maps.Values(met))
+}
+
+func (a *Account) meeting(set *Set) []Ban {
+	var met []Ban
+	for b := range a.All {
+		if set.Overlaps(b.Prefix) {
+			met = append(met, b)
+		}
+	}
+	return met
+}
+
+// Jails is how many bans each jail has.
+func (a *Account) Jails() map[string]int {
+	jails := make(map[string]int)
+	for _, k := range a.kinds {
+		if k.bans > 0 {
+			jails[k.jail] += k.bans
+		}
+	}
+	return jails
+}
+
+// Places is in how many places a comparison may look for bans.
+const Places = 2
+
+// Begin begins a comparison: no ban has been noted in any place. Those that are put in while
+// it goes on count as noted.
+func (a *Account) Begin() {
+	a.round++
+	if a.round > 1 {
+		return
+	}
+	for i := range a.pages { // after 255 rounds, and at first: old marks must not be taken for new ones
+		for n := range a.pages[i].entries {
+			a.pages[i].entries[n].marks = [Places]uint8{}
+		}
+	}
+	a.round = 1
+}
+
+// Unseen lists the bans of page n that have not been noted in that place.
+func (a *Account) Unseen(n, place int) []Ban {
+	var bans []Ban
+	for i := range a.pages[n].entries {
+		if e := &a.pages[n].entries[i]; e.marks[place] != a.round {
+			bans = append(bans, a.ban(e))
+		}
+	}
+	return bans
+}
+
+func (a *Account) ban(e *entry) Ban {
+	k := &a.kinds[e.kind]
+	return Ban{
+		Prefix: e.prefix(), Jail: k.jail, Reason: k.reason, Quiet: k.quiet,
+		Since: timeOf(e.since), End: timeOf(e.end), Limit: timeOf(e.limit),
+		Hand: e.flags&flagHand != 0, Forced: e.flags&flagForced != 0,
+	}
+}
+
+// take is the number of a kind that one more ban has.
+func (a *Account) take(of kindOf) uint32 {
+	id, ok := a.known[of]
+	switch {
+	case ok:
+	case len(a.free) > 0:
+		id, a.free = a.free[len(a.free)-1], a.free[:len(a.free)-1]
+		a.kinds[id], a.known[of] = kind{of, 0}, id
+	default:
+		id = uint32(len(a.kinds))
+		a.kinds = append(a.kinds, kind{of, 0})
+		a.known[of] = id
+	}
+	a.kinds[id].bans++
+	return id
+}
+
+// drop notes that one ban less has the kind, which is forgotten with the last.
+func (a *Account) drop(id uint32) {
+	a.kinds[id].bans--
+	if a.kinds[id].bans > 0 {
+		return
+	}
+	delete(a.known, a.kinds[id].kindOf)
+	a.kinds[id] = kind{}
+	a.free = append(a.free, id)
+}
+
+// A spot is where the ban of a prefix is, or would be.
+type spot struct {
+	source
+	page *page
+	tag  uint8
+	i    int // on page; below 0: it is not there
+}
+
+// entry is what is at s; nil: nothing.
+func (s spot) entry() *entry {
+	if s.i < 0 {
+		return nil
+	}
+	return &s.page.entries[s.i]
+}
+
+// find finds the spot of exactly this prefix. Nobody can choose addresses that fill one page.
+func (a *Account) find(prefix netip.Prefix) spot {
+	s := spot{source: source{prefix.Addr().As16(), uint8(prefix.Bits())}}
+	hash := maphash.Bytes(a.seed, s.addr[:])
+	s.page, s.tag = &a.pages[hash%pages], uint8(hash>>56)
+	for from := 0; ; from = s.i + 1 {
+		next := bytes.IndexByte(s.page.tags[from:], s.tag)
+		if next < 0 {
+			s.i = -1
+			return s
+		}
+		if s.i = from + next; s.page.entries[s.i].source == s.source {
+			return s
+		}
+	}
+}
+
+// add adds an entry. A page grows by an eighth: append would double it.
+func (p *page) add(tag uint8, e entry) {
+	n := len(p.entries)
+	if n == 0 {
+		p.first = math.MaxUint32
+	}
+	if n == cap(p.entries) {
+		p.resize(n + n/8 + 2)
+	}
+	p.tags, p.entries = append(p.tags, tag), append(p.entries, e)
+}
+
+// remove takes out what is at i. A page that is nearly empty gives its room back.
+func (p *page) remove(i int) {
+	n := len(p.entries) - 1
+	p.tags[i], p.entries[i] = p.tags[n], p.entries[n]
+	p.tags, p.entries = p.tags[:n], p.entries[:n]
+	if n < cap(p.entries)/4 {
+		p.resize(n + n/8)
+	}
+}
+
+// resize gives p room for so many.
+func (p *page) resize(room int) {
+	p.tags = append(make([]uint8, 0, room), p.tags...)
+	p.entries = append(make([]entry, 0, room), p.entries...)
+}
+
+func (s source) prefix() netip.Prefix {
+	return netip.PrefixFrom(netip.AddrFrom16(s.addr).Unmap(), int(s.bits))
+}
+
+// seconds is t in whole seconds since 1970; the zero time is 0.
+func seconds(t time.Time) uint32 {
+	if t.IsZero() {
+		return 0
+	}
+	return uint32(max(0, min(t.Unix(), math.MaxUint32-1)))
+}
+
+func secondsUp(t time.Time) uint32 {
+	if t.IsZero() {
+		return 0
+	}
+	return seconds(t.Add(time.Second - 1))
+}
+
+func timeOf(seconds uint32) time.Time {
+	if seconds == 0 {
+		return time.Time{}
+	}
+	return time.Unix(int64(seconds), 0)
+}
