@@ -12,7 +12,12 @@ import (
 
 // eachAllowed calls yield with every prefix on the kernel's allow list.
 func (l *Loader) eachAllowed(yield func(netip.Prefix)) error {
-	return each(l.maps.Allow, func(key *xdpbanPrefix, _ *uint32) { yield(prefixOf(*key)) })
+	return each(l.maps.Allow, func(keys []xdpbanPrefix, _ []uint32) error {
+		for i := range keys {
+			yield(prefixOf(keys[i]))
+		}
+		return nil
+	})
 }
 
 // adoptAllowed learns the allow list.
@@ -69,14 +74,8 @@ func (l *Loader) allow(set *ban.Set) error {
 // others, which is a fifth of what a drop costs. Heeding comes before the list changes:
 // whoever dies in between leaves bans that are slower, not bans of the allowed.
 func (l *Loader) heed(added *ban.Set) error {
-	if added.Len() == 0 {
-		return nil
-	}
-	for src, k := range l.known {
-		p := place{src, k.table}
-		if !overlaps(added, p.prefix()) {
-			continue
-		}
+	for _, b := range l.account.Meeting(added) {
+		p := l.placeOf(b)
 		v, ok, err := l.lookup(p)
 		if err != nil {
 			return err
@@ -86,16 +85,8 @@ func (l *Loader) heed(added *ban.Set) error {
 		}
 		v.Flags &^= flagClear
 		if err := l.putPlaces(p.table, []place{p}, []xdpbanBan{v}); err != nil {
-			return fmt.Errorf("write ban of %s: %w", p.prefix(), err)
+			return fmt.Errorf("write ban of %s: %w", b.Prefix, err)
 		}
 	}
 	return nil
-}
-
-// overlaps reports whether a prefix in set holds some of prefix.
-func overlaps(set *ban.Set, prefix netip.Prefix) bool {
-	if _, _, covered := set.Covering(prefix); covered {
-		return true
-	}
-	return !prefix.IsSingleIP() && len(set.Within(prefix)) > 0
 }

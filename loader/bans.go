@@ -11,15 +11,15 @@ import (
 	"xdpban/internal/ban"
 )
 
-// mapOf is the map of t.
-func (l *Loader) mapOf(t table) *ebpf.Map {
+// of is the map of t.
+func (m *xdpbanMaps) of(t table) *ebpf.Map {
 	switch t {
 	case inBans:
-		return l.maps.Bans
+		return m.Bans
 	case inHeld:
-		return l.maps.Held
+		return m.Held
 	}
-	return l.maps.Nets
+	return m.Nets
 }
 
 // lookup reads the ban at p.
@@ -29,7 +29,7 @@ func (l *Loader) lookup(p place) (v xdpbanBan, ok bool, err error) {
 		err = l.maps.Nets.Lookup(trieKey(p.prefix()), &v)
 		ok = err == nil && v.Bits == p.bits
 	} else {
-		err = l.mapOf(p.table).Lookup(p.addr, &v)
+		err = l.maps.of(p.table).Lookup(p.addr, &v)
 		ok = err == nil
 	}
 	if errors.Is(err, ebpf.ErrKeyNotExist) {
@@ -41,105 +41,55 @@ func (l *Loader) lookup(p place) (v xdpbanBan, ok bool, err error) {
 	return v, ok, nil
 }
 
-// eachBan calls yield with every ban in the maps, ended ones too.
-func (l *Loader) eachBan(yield func(place, *xdpbanBan)) error {
-	for _, t := range []table{inBans, inHeld} {
-		err := each(l.mapOf(t), func(addr *[16]byte, v *xdpbanBan) {
-			yield(place{source{*addr, v.Bits}, t}, v)
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return each(l.maps.Nets, func(key *xdpbanPrefix, v *xdpbanBan) {
-		yield(placeOf(inNets, prefixOf(*key)), v)
-	})
-}
-
-// adoptBans learns what the maps hold.
-func (l *Loader) adoptBans() error {
-	if err := l.maps.State.Lookup(uint32(0), &l.contents); err != nil {
-		return fmt.Errorf("read state: %w", err)
-	}
-	used := make(map[uint32]bool)
-	var foreign staging
-	l.contents.Held, l.contents.Nets = 0, 0
-	err := l.eachBan(func(p place, v *xdpbanBan) {
-		used[v.Label] = true
-		l.contents.NextId = max(l.contents.NextId, v.Id+1)
-		l.contents.add(p.table, 1)
-		if p.table != inNets && !l.single(p.prefix()) {
-			foreign.put(placeOf(inNets, p.prefix()), *v)
-			return
-		}
-		l.remember(p, v.End)
-	})
-	if err != nil {
-		return err
-	}
-	if l.labels, err = adoptLabels(l.maps.Labels, used); err != nil {
-		return err
-	}
-	l.contents.Ipv6Prefix = uint32(l.settings.IPv6Prefix)
-	if err := l.write(foreign.bans); err != nil {
-		return fmt.Errorf("keep bans made under another ipv6_prefix: %w", err)
-	}
-	return nil
-}
-
-// dropForeignKeys deletes bans under keys of another ipv6_prefix, which no program looks
-// for any more. They live on as prefixes.
-func (l *Loader) dropForeignKeys() error {
-	for _, t := range []table{inBans, inHeld} {
-		var foreign []place
-		err := each(l.mapOf(t), func(addr *[16]byte, v *xdpbanBan) {
-			p := place{source{*addr, v.Bits}, t}
-			if !l.single(p.prefix()) {
-				foreign = append(foreign, p)
-			}
-		})
-		if err != nil {
-			return err
-		}
-		if _, err := deleteAll(l.mapOf(t), addresses(foreign)); err != nil {
-			return err
-		}
-		lowered := l.contents
-		lowered.add(t, -len(foreign))
-		if err := l.setContents(lowered); err != nil {
-			return err
-		}
-	}
-	return nil
-}
+// Account is every ban that should be in the maps. The owner of the Loader may read it.
+func (l *Loader) Account() *ban.Account { return l.account }
 
 // Ban makes the bans, or renews those of the same prefixes. A single source banned by
-// hand is never evicted. On an error some may have been made; doing it again is safe.
+// hand is never evicted. On an error none of those that are new stays.
 func (l *Loader) Ban(bans ...ban.Ban) error {
-	now, err := l.clock.now()
-	if err != nil {
-		return explain(fmt.Errorf("ban: %w", err))
-	}
-	s := staging{at: make(map[source]int, len(bans)), bans: make([]staged, 0, len(bans))}
-	for _, b := range bans {
-		if err := l.stage(&s, b, now); err != nil {
-			return explain(fmt.Errorf("ban %s: %w", b.Prefix, err))
-		}
-	}
-	if err := l.write(s.bans); err != nil {
+	if err := l.enter(bans, false); err != nil {
 		return explain(fmt.Errorf("ban: %w", err))
 	}
 	return nil
+}
+
+// Restore makes bans what they were before they were renewed, but for what packets have
+// done since.
+func (l *Loader) Restore(bans ...ban.Ban) error {
+	if err := l.enter(bans, true); err != nil {
+		return explain(fmt.Errorf("restore bans: %w", err))
+	}
+	return nil
+}
+
+func (l *Loader) enter(bans []ban.Ban, back bool) (err error) {
+	s := &l.staging
+	if s.now, err = l.clock.now(); err != nil {
+		return err
+	}
+	s.begin(back)
+	defer s.end()
+	for _, b := range bans {
+		if err := l.stage(s, b); err != nil {
+			return fmt.Errorf("%s: %w", b.Prefix, err)
+		}
+	}
+	return l.write(s.bans)
 }
 
 // staged is a ban on its way into the kernel.
 type staged struct {
 	place
 	value xdpbanBan
+	ban   ban.Record
+	fresh bool  // its source had none
+	from  table // else: where that is
 }
 
 // A staging is bans that go into the kernel together, one a source.
 type staging struct {
+	back bool // they are what was there before
+	now  moment
 	at   map[source]int // in bans
 	bans []staged
 
@@ -147,39 +97,50 @@ type staging struct {
 	label uint32
 }
 
-// put stages v at p, in place of what is staged for the same source.
-func (s *staging) put(p place, v xdpbanBan) {
-	if i, ok := s.at[p.source]; ok {
-		s.bans[i] = staged{p, v}
-		return
-	}
+// keepAtMost is how much room of a staging is kept for the next one.
+const keepAtMost = 4096
+
+func (s *staging) begin(back bool) {
+	s.back = back
 	if s.at == nil {
 		s.at = make(map[source]int)
 	}
-	s.at[p.source] = len(s.bans)
-	s.bans = append(s.bans, staged{p, v})
 }
 
-// stage adds b to s, renewed by what is there. A ban by hand moves out of reach of eviction;
-// otherwise a ban stays where it is.
-func (l *Loader) stage(s *staging, b ban.Ban, now moment) error {
+func (s *staging) end() {
+	if len(s.bans) > keepAtMost {
+		*s = staging{}
+		return
+	}
+	clear(s.at)
+	s.bans = s.bans[:0]
+}
+
+// put stages next, in place of what is staged for the same source.
+func (s *staging) put(next staged) {
+	if i, ok := s.at[next.source]; ok {
+		s.bans[i] = next
+		return
+	}
+	s.at[next.source] = len(s.bans)
+	s.bans = append(s.bans, next)
+}
+
+// stage adds b to s, renewed by what is there.
+func (l *Loader) stage(s *staging, b ban.Ban) error {
 	if !b.Prefix.IsValid() {
 		return errors.New("not a prefix")
 	}
 	b.Prefix = normal(b.Prefix)
-	to := l.home(b)
-	before, ok, err := l.standing(s, to.source, now)
+	before, live, err := l.standing(s, b.Prefix)
 	if err != nil {
 		return err
 	}
-	id := before.value.Id
-	if !ok {
-		id = l.nextID()
-	} else {
-		b = l.decode(b.Prefix, &before.value, now).Renewed(b)
-		if before.table != inBans {
-			to.table = before.table
-		}
+	switch {
+	case live && s.back:
+		b = b.Refreshed(before.ban.Seen)
+	case live:
+		b = before.ban.Renewed(b)
 	}
 	if why := (label{b.Jail, b.Reason}); why != s.why || len(s.bans) == 0 {
 		if s.label, err = l.labels.id(why); err != nil {
@@ -187,51 +148,58 @@ func (l *Loader) stage(s *staging, b ban.Ban, now moment) error {
 		}
 		s.why = why
 	}
-	v := encode(b, now, id, s.label)
-	if !overlaps(l.allowed, b.Prefix) {
-		v.Flags |= flagClear
+	next := staged{place: l.placeOf(b), ban: ban.Record{Ban: b}, fresh: before.fresh, from: before.from}
+	id := before.value.Id
+	if !live || id == 0 {
+		id = l.nextID()
 	}
-	if ok {
-		v.keep(&before.value)
+	next.value = encode(b, s.now, id, s.label)
+	if !l.allowed.Overlaps(b.Prefix) {
+		next.value.Flags |= flagClear
 	}
-	s.put(to, v)
+	if id == before.value.Id {
+		next.value.keep(&before.value, !s.back)
+	}
+	s.put(next)
 	return nil
 }
 
 // keep takes over what the kernel counted for the ban before, and its exact times: those
 // for people are rounded.
-func (v *xdpbanBan) keep(before *xdpbanBan) {
+func (v *xdpbanBan) keep(before *xdpbanBan, ends bool) {
 	v.Since = before.Since
 	v.Seen, v.Packets, v.Bytes, v.Refreshed = before.Seen, before.Packets, before.Bytes, before.Refreshed
+	if !ends {
+		return
+	}
 	v.End = max(v.End, before.End)
 	if v.Limit != noLimit {
 		v.Limit = max(v.Limit, before.Limit)
 	}
 }
 
-// home is where a new ban belongs.
-func (l *Loader) home(b ban.Ban) place {
-	switch {
-	case !l.single(b.Prefix):
-		return placeOf(inNets, b.Prefix)
-	case b.Hand:
-		return placeOf(inHeld, b.Prefix)
-	}
-	return placeOf(inBans, b.Prefix)
-}
-
-// standing finds the live ban of src, in s or else in the kernel.
-func (l *Loader) standing(s *staging, src source, now moment) (found staged, ok bool, err error) {
-	if i, ok := s.at[src]; ok {
+// standing finds the ban of prefix, in s or else in the kernel. One that is wanted, and that
+// the kernel has lost, has no number.
+func (l *Loader) standing(s *staging, prefix netip.Prefix) (before staged, live bool, err error) {
+	if i, ok := s.at[sourceOf(prefix)]; ok {
 		return s.bans[i], true, nil
 	}
-	k, ok := l.known[src]
+	wanted, ok := l.account.Get(prefix)
 	if !ok {
-		return staged{}, false, nil
+		return staged{fresh: true}, false, nil
 	}
-	found.place = place{src, k.table}
-	found.value, ok, err = l.lookup(found.place)
-	return found, ok && found.value.End > now.ns, err
+	before.place = l.placeOf(wanted)
+	before.from = before.table
+	value, there, err := l.lookup(before.place)
+	if err != nil {
+		return before, false, err
+	}
+	if !there {
+		before.ban.Ban = wanted
+		return before, wanted.Live(s.now.wall), nil
+	}
+	before.value, before.ban = value, decode(prefix, &value, s.now, l.labels.names[value.Label])
+	return before, value.End > s.now.ns, nil
 }
 
 func (l *Loader) nextID() uint32 {
@@ -247,67 +215,104 @@ func (l *Loader) nextID() uint32 {
 // raised first: where it says empty the kernel program does not look. Who moves to another
 // table is in both for a moment, and in none at no time.
 func (l *Loader) write(bans []staged) error {
-	raised := l.contents
+	raised, byLog := l.contents, l.byLog()
 	var moved []place
 	for i := range bans {
-		k, ok := l.known[bans[i].source]
-		if !ok || k.table != bans[i].table {
-			raised.add(bans[i].table, 1)
+		b := &bans[i]
+		if b.fresh || b.table != b.from {
+			raised.add(b.table, 1)
+			if b.table == inBans {
+				byLog++
+			}
 		}
-		if ok && k.table != bans[i].table {
-			moved = append(moved, place{bans[i].source, k.table})
+		if !b.fresh && b.table != b.from {
+			moved = append(moved, place{b.source, b.from})
 		}
 	}
-	if raised.Held > l.maps.Held.MaxEntries() {
-		return l.full(inHeld, len(bans))
-	}
-	if raised.Nets > l.maps.Nets.MaxEntries() {
-		return l.full(inNets, len(bans))
+	if err := l.fits(raised, byLog, len(bans)); err != nil {
+		return err
 	}
 	if err := l.setContents(raised); err != nil {
 		return err
 	}
-	defer func() { // after an error too: some of them may be there
-		for i := range bans {
-			l.remember(bans[i].place, bans[i].value.End)
-		}
-	}()
 	for _, t := range tables {
 		if err := l.writeTable(t, bans); err != nil {
-			return err
+			return errors.Join(err, l.takeBack(bans))
 		}
+	}
+	for i := range bans {
+		l.account.Put(bans[i].ban.Ban)
 	}
 	return l.leave(moved)
 }
 
+// byLog is how many bans there are in the table of those that logs led to. The others are
+// counted where the kernel program sees it.
+func (l *Loader) byLog() int {
+	return l.account.Len() - int(l.contents.Held) - int(l.contents.Nets)
+}
+
+// fits is the error of a table that would hold more than it may. That of bans has more room
+// than it may use: full, it would evict.
+func (l *Loader) fits(raised xdpbanContents, byLog, bans int) error {
+	switch {
+	case byLog > int(l.room(inBans)) && byLog > l.byLog():
+		return l.full(inBans, bans)
+	case raised.Held > l.room(inHeld):
+		return l.full(inHeld, bans)
+	case raised.Nets > l.room(inNets):
+		return l.full(inNets, bans)
+	}
+	return nil
+}
+
+// room is how many bans t may hold.
+func (l *Loader) room(t table) uint32 {
+	if t == inBans {
+		return l.settings.MaxBans
+	}
+	return l.maps.of(t).MaxEntries()
+}
+
 // full is the error of so many bans for which t has no room.
 func (l *Loader) full(t table, bans int) error {
-	return fmt.Errorf("write %d bans: the kernel's map %s is full, it holds %d", bans, t, l.mapOf(t).MaxEntries())
+	return fmt.Errorf("write %d bans: the kernel's map %s is full, it holds %d", bans, t, l.room(t))
+}
+
+// takeBack deletes those of bans that are new where they are, after some could not be
+// written.
+func (l *Loader) takeBack(bans []staged) error {
+	var places []place
+	for i := range bans {
+		if bans[i].fresh || bans[i].table != bans[i].from {
+			places = append(places, bans[i].place)
+		}
+	}
+	if _, err := l.deletePlaces(places); err != nil {
+		return fmt.Errorf("take back what was done: %w", err)
+	}
+	return nil
 }
 
 // writeTable writes those of bans that belong in t.
 func (l *Loader) writeTable(t table, bans []staged) error {
-	n := 0
+	var places []place
+	var values []xdpbanBan
 	for i := range bans {
-		if bans[i].table == t {
-			n++
+		if bans[i].table != t {
+			continue
 		}
-	}
-	if n == 0 {
-		return nil
-	}
-	places, values := make([]place, 0, n), make([]xdpbanBan, 0, n)
-	for i := range bans {
-		if bans[i].table == t {
-			places, values = append(places, bans[i].place), append(values, bans[i].value)
+		if places == nil {
+			places, values = make([]place, 0, len(bans)-i), make([]xdpbanBan, 0, len(bans)-i)
 		}
+		places, values = append(places, bans[i].place), append(values, bans[i].value)
 	}
 	err := l.putPlaces(t, places, values)
-	if isFull(err) {
-		return l.full(t, n)
+	if isFull(err) { // somebody else wrote into it
+		return l.full(t, len(places))
 	}
 	if err != nil {
-		return fmt.Errorf("write %d bans: %w", n, err)
+		return fmt.Errorf("write %d bans: %w", len(places), err)
 	}
 	return nil
 }
@@ -316,7 +321,7 @@ func (l *Loader) putPlaces(t table, places []place, bans []xdpbanBan) error {
 	if t == inNets {
 		return put(l.maps.Nets, trieKeys(places), bans)
 	}
-	return put(l.mapOf(t), addresses(places), bans)
+	return put(l.maps.of(t), addresses(places), bans)
 }
 
 // addresses are the keys of places in bans and held.
@@ -384,7 +389,7 @@ func (l *Loader) remove(places []place) (n int, err error) {
 		return n, err
 	}
 	for _, p := range places {
-		delete(l.known, p.source)
+		l.account.Delete(p.prefix())
 	}
 	return n, nil
 }
@@ -414,16 +419,15 @@ func (l *Loader) deleteFrom(t table, places []place) (n int, err error) {
 	if t == inNets {
 		return deleteAll(l.maps.Nets, trieKeys(places))
 	}
-	return deleteAll(l.mapOf(t), addresses(places))
+	return deleteAll(l.maps.of(t), addresses(places))
 }
 
 // Unban ends the bans of exactly these prefixes and counts those that were there.
 func (l *Loader) Unban(prefixes ...netip.Prefix) (n int, err error) {
 	places := make([]place, 0, len(prefixes))
 	for _, prefix := range prefixes {
-		src := sourceOf(normal(prefix))
-		if k, ok := l.known[src]; ok {
-			places = append(places, place{src, k.table})
+		if b, ok := l.account.Get(normal(prefix)); ok {
+			places = append(places, l.placeOf(b))
 		}
 	}
 	slices.SortFunc(places, comparePlaces)
@@ -434,74 +438,35 @@ func (l *Loader) Unban(prefixes ...netip.Prefix) (n int, err error) {
 	return n, err
 }
 
-// Bans lists the bans in force, those of an earlier Loader too, in no order. Counts lag
-// behind by what a CPU drops while they are read.
-func (l *Loader) Bans() ([]ban.Record, error) {
-	now, err := l.clock.now()
-	if err != nil {
-		return nil, explain(fmt.Errorf("list bans: %w", err))
-	}
-	pending, err := l.pending()
-	if err != nil {
-		return nil, explain(fmt.Errorf("list bans: %w", err))
-	}
-	records := make([]ban.Record, 0, len(l.known))
-	err = l.eachBan(func(p place, v *xdpbanBan) {
-		if v.End > now.ns {
-			records = append(records, l.record(p, v, now, pending))
-		}
-	})
-	if err != nil {
-		return nil, explain(fmt.Errorf("list bans: %w", err))
-	}
-	return records, nil
-}
-
 // Find is the live ban of the longest prefix that covers all of prefix.
 func (l *Loader) Find(prefix netip.Prefix) (ban.Record, bool, error) {
+	found, ok, err := l.find(normal(prefix))
+	if err != nil {
+		err = explain(fmt.Errorf("find ban of %s: %w", prefix, err))
+	}
+	return found, ok, err
+}
+
+func (l *Loader) find(prefix netip.Prefix) (ban.Record, bool, error) {
 	now, err := l.clock.now()
 	if err != nil {
-		return ban.Record{}, false, explain(fmt.Errorf("find ban of %s: %w", prefix, err))
+		return ban.Record{}, false, err
 	}
-	prefix = normal(prefix)
 	for bits := prefix.Bits(); bits >= 0; bits-- {
-		wider := netip.PrefixFrom(prefix.Addr(), bits).Masked()
-		found, ok, err := l.standing(&staging{}, sourceOf(wider), now)
-		if err != nil {
-			return ban.Record{}, false, explain(fmt.Errorf("find ban of %s: %w", prefix, err))
-		}
+		b, ok := l.account.Get(netip.PrefixFrom(prefix.Addr(), bits).Masked())
 		if !ok {
 			continue
 		}
-		pending, err := l.pending()
-		return l.record(found.place, &found.value, now, pending), err == nil, err
+		p := l.placeOf(b)
+		v, there, err := l.lookup(p)
+		if err != nil {
+			return ban.Record{}, false, err
+		}
+		if !there || v.End <= now.ns {
+			continue
+		}
+		counts, err := pending(l.maps.Pending)
+		return record(p, &v, now, l.labels.names[v.Label], counts), err == nil, err
 	}
 	return ban.Record{}, false, nil
-}
-
-// record is the ban v at p with what CPUs still hold of its counts.
-func (l *Loader) record(p place, v *xdpbanBan, now moment, pending map[uint32]ban.Count) ban.Record {
-	r := l.decode(p.prefix(), v, now)
-	r.Packets += pending[v.Id].Packets
-	r.Bytes += pending[v.Id].Bytes
-	return r
-}
-
-// pending sums what CPUs counted and have not added to bans, by the bans' numbers.
-func (l *Loader) pending() (map[uint32]ban.Count, error) {
-	counts := make(map[uint32]ban.Count)
-	var cpus []xdpbanSlot
-	for slot := range l.maps.Pending.MaxEntries() {
-		if err := l.maps.Pending.Lookup(slot, &cpus); err != nil {
-			return nil, fmt.Errorf("read pending counts: %w", err)
-		}
-		for _, s := range cpus {
-			if s.Packets == 0 {
-				continue
-			}
-			c := counts[s.Id]
-			counts[s.Id] = ban.Count{Packets: c.Packets + s.Packets, Bytes: c.Bytes + s.Bytes}
-		}
-	}
-	return counts, nil
 }

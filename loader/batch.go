@@ -10,9 +10,9 @@ import (
 // chunk is how many entries one call moves between kernel and user space.
 const chunk = 8192
 
-// each calls yield with every entry of m. Kernels that cannot read a kind of map in
-// batches are asked for one entry at a time.
-func each[K, V any](m *ebpf.Map, yield func(*K, *V)) error {
+// each calls yield with all entries of m, some thousands at a time, until it returns an
+// error. Kernels that cannot read a kind of map in batches are asked for one entry at a time.
+func each[K, V any](m *ebpf.Map, yield func([]K, []V) error) error {
 	size := min(chunk, int(m.MaxEntries()))
 	keys, values := make([]K, size), make([]V, size)
 	var cursor ebpf.MapBatchCursor
@@ -21,29 +21,33 @@ func each[K, V any](m *ebpf.Map, yield func(*K, *V)) error {
 		if errors.Is(err, ebpf.ErrNotSupported) {
 			return eachSingle(m, yield)
 		}
-		for i := range n {
-			yield(&keys[i], &values[i])
-		}
-		if errors.Is(err, ebpf.ErrKeyNotExist) {
-			return nil
-		}
-		if err != nil {
+		last := errors.Is(err, ebpf.ErrKeyNotExist)
+		if err != nil && !last {
 			return fmt.Errorf("read %s: %w", m, err)
+		}
+		if err := yield(keys[:n], values[:n]); err != nil || last {
+			return err
 		}
 	}
 }
 
-func eachSingle[K, V any](m *ebpf.Map, yield func(*K, *V)) error {
-	var key K
-	var value V
+func eachSingle[K, V any](m *ebpf.Map, yield func([]K, []V) error) error {
+	n, size := 0, min(chunk, int(m.MaxEntries()))
+	keys, values := make([]K, size), make([]V, size)
 	entries := m.Iterate()
-	for entries.Next(&key, &value) {
-		yield(&key, &value)
+	for entries.Next(&keys[n], &values[n]) {
+		if n++; n < size {
+			continue
+		}
+		if err := yield(keys, values); err != nil {
+			return err
+		}
+		n = 0
 	}
 	if err := entries.Err(); err != nil {
 		return fmt.Errorf("read %s: %w", m, err)
 	}
-	return nil
+	return yield(keys[:n], values[:n])
 }
 
 // put writes entries into m, in batches where the kernel can. An error means that some

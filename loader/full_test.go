@@ -21,8 +21,8 @@ func TestBansBeyondTheRoomAreNotBegun(t *testing.T) {
 			t.Fatal("more than there is room for was taken")
 		}
 	}
-	if records, err := l.Bans(); len(records) != 0 || err != nil || len(l.known) != 0 {
-		t.Errorf("left behind: %v, %v, %v", records, l.known, err)
+	if records, err := l.Bans(); len(records) != 0 || err != nil || l.account.Len() != 0 {
+		t.Errorf("left behind: %v, %v, %v", records, l.account.Len(), err)
 	}
 	must(t, l.Ban(bans[1:]...))
 	if err := l.Ban(bans[0]); err == nil {

@@ -21,31 +21,48 @@ type labels struct {
 	next  uint32
 }
 
-// adoptLabels reads the labels that used has and deletes the others.
-func adoptLabels(m *ebpf.Map, used map[uint32]bool) (labels, error) {
+// readLabels reads those that the kernel has.
+func readLabels(m *ebpf.Map) (labels, error) {
 	ls := labels{m: m, names: make(map[uint32]label), ids: make(map[label]uint32), next: 1}
-	var unused []uint32
 	var id uint32
 	var v xdpbanLabel
 	entries := m.Iterate()
 	for entries.Next(&id, &v) {
 		ls.next = max(ls.next, id+1)
-		if !used[id] {
-			unused = append(unused, id)
-			continue
-		}
-		ls.keep(id, label{text(v.Jail[:]), text(v.Reason[:])})
+		ls.keep(id, labelOf(&v))
 	}
 	if err := entries.Err(); err != nil {
 		return ls, fmt.Errorf("read labels: %w", err)
 	}
-	for _, id := range unused {
-		if err := m.Delete(id); err != nil {
-			return ls, fmt.Errorf("delete label %d: %w", id, err)
-		}
-	}
 	return ls, nil
 }
+
+// keepOnly deletes the labels that no ban uses.
+func (ls *labels) keepOnly(used map[uint32]bool) error {
+	for id, why := range ls.names {
+		if used[id] {
+			continue
+		}
+		if err := ls.m.Delete(id); err != nil {
+			return fmt.Errorf("delete label %d: %w", id, err)
+		}
+		delete(ls.names, id)
+		delete(ls.ids, why)
+	}
+	return nil
+}
+
+// readLabel asks the kernel for a label; one that is not there is empty.
+func readLabel(m *ebpf.Map, id uint32) (label, error) {
+	var v xdpbanLabel
+	err := m.Lookup(id, &v)
+	if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		return label{}, fmt.Errorf("read label %d: %w", id, err)
+	}
+	return labelOf(&v), nil
+}
+
+func labelOf(v *xdpbanLabel) label { return label{text(v.Jail[:]), text(v.Reason[:])} }
 
 func (ls *labels) keep(id uint32, why label) {
 	ls.names[id] = why

@@ -2,8 +2,8 @@
 //
 // Everything in force lives in the kernel and is pinned below Settings.Pin: it goes on
 // without this process, and the next Loader adopts it. A Loader has one owner, who calls
-// it from one goroutine; calls that name interfaces look in the network namespace of the
-// calling thread.
+// it from one goroutine, but for Each and Compare; calls that name interfaces look in the
+// network namespace of the calling thread.
 package loader
 
 import (
@@ -38,9 +38,9 @@ type Loader struct {
 	prog     *ebpf.Program     // what links run
 	dry      *ebpf.Program     // the same, but it writes nothing
 	held     map[int]*attached // by index
-	known    map[source]known  // every ban that should be in the maps
-	ends     endHeap           // the same by end; may hold what known has no more
+	account  *ban.Account      // every ban that should be in the maps
 	labels   labels
+	staging  staging  // room for bans on their way
 	allowed  *ban.Set // the kernel's allow list, or more
 	contents xdpbanContents
 }
@@ -55,7 +55,7 @@ func Open(s Settings) (*Loader, error) {
 	if s.Log == nil {
 		s.Log = slog.New(slog.DiscardHandler)
 	}
-	l := &Loader{settings: s, held: make(map[int]*attached), known: make(map[source]known)}
+	l := &Loader{settings: s, held: make(map[int]*attached), account: ban.NewAccount()}
 	if err := l.open(); err != nil {
 		l.Close()
 		return nil, explain(err)
@@ -223,6 +223,26 @@ func (l *Loader) Totals() (ban.Totals, error) {
 		t.Allowed.Bytes += c.Allowed.Bytes
 	}
 	return t, nil
+}
+
+// A Room is one of the kernel's tables and how full it is.
+type Room struct {
+	Of   string // what it is for
+	Used int
+	Max  int
+	Size int    // of the map, which is larger where the kernel would otherwise evict
+	Key  string // of the configuration, which decides it
+}
+
+// Rooms are how much the kernel has room for.
+func (l *Loader) Rooms() []Room {
+	m := &l.maps
+	return []Room{
+		{"bans by log", l.byLog(), int(l.room(inBans)), int(m.Bans.MaxEntries()), "maxbans"},
+		{"bans by hand", int(l.contents.Held), int(l.room(inHeld)), int(m.Held.MaxEntries()), "maxbans"},
+		{"prefixes", int(l.contents.Nets), int(l.room(inNets)), int(m.Nets.MaxEntries()), "maxprefixes"},
+		{"allow list", l.allowed.Len(), int(l.settings.MaxAllowed), int(m.Allow.MaxEntries()), "maxallowed"},
+	}
 }
 
 // maskOf has the first bits of an address set.

@@ -230,10 +230,10 @@ func TestRenewalKeepsWhatLastsLonger(t *testing.T) {
 		t.Errorf("got %+v", r)
 	}
 	near(t, "end", r.End, byHand.End)
-	if _, ok, err := l.lookup(placeOf(inHeld, first.Prefix)); !ok || err != nil {
+	if _, ok, err := l.lookup(placeIn(inHeld, first.Prefix)); !ok || err != nil {
 		t.Errorf("a ban by hand is not where nothing is evicted: %v, %v", ok, err)
 	}
-	if _, ok, err := l.lookup(placeOf(inBans, first.Prefix)); ok || err != nil {
+	if _, ok, err := l.lookup(placeIn(inBans, first.Prefix)); ok || err != nil {
 		t.Errorf("it is still where it was: %v, %v", ok, err)
 	}
 }
@@ -244,7 +244,7 @@ func TestBanAfterItsEndIsNew(t *testing.T) {
 	b.End, b.Quiet = time.Now().Add(10*time.Second), 0
 	must(t, l.Ban(b))
 	verdict(t, l, from("192.0.2.7"))
-	age(t, l, placeOf(inBans, b.Prefix), 10*time.Second)
+	age(t, l, placeIn(inBans, b.Prefix), 10*time.Second)
 	must(t, l.Ban(b))
 	if r, ok, err := l.Find(b.Prefix); !ok || err != nil || r.Packets != 0 {
 		t.Errorf("got %+v, %v, %v", r, ok, err)
@@ -301,7 +301,7 @@ func TestSweepReturnsWhatEnded(t *testing.T) {
 	verdict(t, l, from("192.0.2.9"))
 	verdict(t, l, from("198.51.100.1"))
 	back := soon("198.51.100.0/24")
-	age(t, l, placeOf(inBans, still.Prefix), 0)
+	age(t, l, placeIn(inBans, still.Prefix), 0)
 	must(t, l.maps.Bans.Delete(gone.Prefix.Addr().As16()))
 
 	_, err := l.Unban(back.Prefix) // a ban made again is swept once
@@ -418,11 +418,16 @@ func TestEntriesOneByOne(t *testing.T) {
 	must(t, err)
 	defer m.Close()
 	must(t, putSingle(m, []uint32{1, 2, 3}, []uint32{10, 20, 30}))
-	for name, read := range map[string]func(*ebpf.Map, func(*uint32, *uint32)) error{
+	for name, read := range map[string]func(*ebpf.Map, func([]uint32, []uint32) error) error{
 		"in batches": each[uint32, uint32], "one by one": eachSingle[uint32, uint32],
 	} {
 		got := make(map[uint32]uint32)
-		must(t, read(m, func(k, v *uint32) { got[*k] = *v }))
+		must(t, read(m, func(keys, values []uint32) error {
+			for i, k := range keys {
+				got[k] = values[i]
+			}
+			return nil
+		}))
 		if !maps.Equal(got, want) {
 			t.Errorf("%s: got %v, want %v", name, got, want)
 		}
@@ -443,7 +448,7 @@ func TestInterruptedResizeLosesNothing(t *testing.T) {
 			l := open(t)
 			b := hour(prefix.String())
 			must(t, l.Ban(b))
-			p := placeOf(inBans, prefix)
+			p := placeIn(inBans, prefix)
 			v, _, err := l.lookup(p)
 			must(t, err)
 			begin := v.End

@@ -12,8 +12,9 @@ import (
 )
 
 const (
-	errTooBig  = unix.E2BIG  // a full hash map
-	errNoSpace = unix.ENOSPC // a full trie
+	errTooBig      = unix.E2BIG  // a full hash map
+	errNoSpace     = unix.ENOSPC // a full trie
+	errInterrupted = unix.EINTR  // entries went while a trie was read
 )
 
 // byName lists the maps by their names in the kernel program.
@@ -31,13 +32,18 @@ func (l *Loader) byName() map[string]**ebpf.Map {
 	}
 }
 
-// sizes of the maps that settings decide. The kernel evicts from bans as soon as it is
-// full, up to 128 at once and even when an entry is only written again: twice the room
-// keeps that from happening below MaxBans.
+// evicted is how many entries the kernel evicts from an LRU map at once, and how many free
+// ones each CPU may keep to itself: LOCAL_FREE_TARGET in kernel/bpf/bpf_lru_list.c, before
+// Linux 6.16 however small the map is.
+const evicted = 128
+
+// sizes of the maps that settings decide. The kernel evicts from bans as soon as no free
+// entry is left for a CPU, even when one is only written again: twice the room, and what
+// CPUs may keep to themselves, keep that from happening below MaxBans.
 func (s Settings) sizes() map[string]uint32 {
 	return map[string]uint32{
 		xdpbanMapAllow: 2 * s.MaxAllowed, // the next list comes before the last one goes
-		xdpbanMapBans:  2 * s.MaxBans,
+		xdpbanMapBans:  s.MaxBans + max(s.MaxBans, evicted*uint32(ebpf.MustPossibleCPU()+1)),
 		xdpbanMapHeld:  s.MaxBans,
 		xdpbanMapNets:  s.MaxPrefixes,
 	}
@@ -164,11 +170,13 @@ func later[K any](to *ebpf.Map, since uint64) func(*K, *xdpbanBan) bool {
 func copyEntries[K, V any](to, from *ebpf.Map, wanted func(*K, *V) bool) error {
 	var keys []K
 	var values []V
-	err := each(from, func(key *K, value *V) {
-		if wanted(key, value) {
-			keys = append(keys, *key)
-			values = append(values, *value)
+	err := each(from, func(some []K, their []V) error {
+		for i := range some {
+			if wanted(&some[i], &their[i]) {
+				keys, values = append(keys, some[i]), append(values, their[i])
+			}
 		}
+		return nil
 	})
 	if err != nil {
 		return err
@@ -205,8 +213,8 @@ func (p *predecessors) have(name string) bool {
 }
 
 // settle ends the replacement of maps, now that no link uses the old ones: bans that
-// packets moved since the copy are copied again, and sources under keys of another
-// ipv6_prefix go.
+// packets moved since the copy are copied again, and bans that belong elsewhere under another
+// ipv6_prefix go from where they were.
 func (l *Loader) settle(old *predecessors) error {
 	for _, from := range old.maps {
 		if from.name == xdpbanMapAllow {
@@ -221,7 +229,7 @@ func (l *Loader) settle(old *predecessors) error {
 			return err
 		}
 	}
-	return l.dropForeignKeys()
+	return l.dropForeign()
 }
 
 // replacePin leaves the map in force as the only one pinned under name.

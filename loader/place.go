@@ -57,7 +57,20 @@ func sourceOf(prefix netip.Prefix) source {
 	return source{prefix.Addr().As16(), uint8(prefix.Bits())}
 }
 
-func placeOf(t table, prefix netip.Prefix) place { return place{sourceOf(prefix), t} }
+func placeIn(t table, prefix netip.Prefix) place { return place{sourceOf(prefix), t} }
+
+// placeOf is where the ban b belongs, and is.
+func (l *Loader) placeOf(b ban.Ban) place { return l.placeFor(b.Prefix, b.Hand) }
+
+func (l *Loader) placeFor(prefix netip.Prefix, hand bool) place {
+	switch {
+	case !l.single(prefix):
+		return placeIn(inNets, prefix)
+	case hand:
+		return placeIn(inHeld, prefix)
+	}
+	return placeIn(inBans, prefix)
+}
 
 func (s source) prefix() netip.Prefix {
 	return netip.PrefixFrom(netip.AddrFrom16(s.addr).Unmap(), int(s.bits))
@@ -133,8 +146,7 @@ func seconds(at moment, t time.Time) int32 {
 }
 
 // decode is the ban v of prefix as people read it, without what is pending.
-func (l *Loader) decode(prefix netip.Prefix, v *xdpbanBan, at moment) ban.Record {
-	why := l.labels.names[v.Label]
+func decode(prefix netip.Prefix, v *xdpbanBan, at moment, why label) ban.Record {
 	r := ban.Record{
 		Ban: ban.Ban{
 			Prefix: prefix,

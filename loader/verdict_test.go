@@ -217,7 +217,7 @@ func TestEndMovesOnceASecond(t *testing.T) {
 	b.Quiet = 2 * time.Hour
 	must(t, l.Ban(b))
 	verdict(t, l, from("192.0.2.7"))
-	place := placeOf(inBans, b.Prefix)
+	place := placeIn(inBans, b.Prefix)
 	first, _, err := l.lookup(place)
 	must(t, err)
 	for range 1000 {
@@ -266,7 +266,7 @@ func age(tb testing.TB, l *Loader, p place, d time.Duration) {
 	}
 	v.End -= uint64(d)
 	v.Seen -= uint64(d)
-	must(tb, l.mapOf(p.table).Put(p.addr, &v))
+	must(tb, l.maps.of(p.table).Put(p.addr, &v))
 }
 
 // Test is a look: it neither counts nor prolongs.
@@ -275,13 +275,13 @@ func TestTestLeavesNoTrace(t *testing.T) {
 	b := hour("192.0.2.7/32")
 	must(t, l.Ban(b, hour("192.0.2.8/32")))
 	must(t, l.Allow(allowed("192.0.2.8/32")))
-	before, _, err := l.lookup(placeOf(inBans, b.Prefix))
+	before, _, err := l.lookup(placeIn(inBans, b.Prefix))
 	must(t, err)
 	for _, source := range []string{"192.0.2.7", "192.0.2.8"} {
 		_, err := l.Test(from(source))
 		must(t, err)
 	}
-	after, _, err := l.lookup(placeOf(inBans, b.Prefix))
+	after, _, err := l.lookup(placeIn(inBans, b.Prefix))
 	must(t, err)
 	if before != after {
 		t.Errorf("the ban changed from %+v to %+v", before, after)

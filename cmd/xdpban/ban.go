@@ -107,7 +107,10 @@ func (p *program) unban(c *cobra.Command, request control.UnbanRequest) error {
 		}
 		p.complain(short(absent.Prefix)+" is not banned", "")
 	}
-	if len(reply.Absent) > 0 {
+	if more := reply.Absents - len(reply.Absent); more > 0 {
+		p.complain(counted(more, "other")+" are not banned either", "")
+	}
+	if reply.Absents > 0 {
 		return said(1)
 	}
 	return nil

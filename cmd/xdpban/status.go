@@ -42,8 +42,11 @@ func statusVerb(p *program) *cobra.Command {
 
 func printStatus(w io.Writer, s control.Status, now time.Time) {
 	fmt.Fprintf(w, "xdpban %s, up %s, pid %d, configuration %s\n", s.Version, span(now.Sub(s.Since)), s.PID, safe(s.Config))
-	fmt.Fprintf(w, "%s bans in force (room for %s), %s made; %s packets dropped (%s)\n",
-		number(s.Bans.Live), number(s.Bans.Max), number(s.Bans.Total), number(s.Packets.Dropped), size(s.Packets.DroppedBytes))
+	fmt.Fprintf(w, "%s bans in force, %s made; %s packets dropped (%s)\n",
+		number(s.Bans.Live), number(s.Bans.Total), number(s.Packets.Dropped), size(s.Packets.DroppedBytes))
+	if s.Bans.Refused > 0 {
+		fmt.Fprintf(w, "REFUSED: %s that logs led to, for want of room: raise maxbans\n", counted(int(s.Bans.Refused), "ban"))
+	}
 	if s.Bans.Missing > 0 {
 		fmt.Fprintf(w, "LOST: %s bans left the kernel before they ended: raise maxbans\n", number(s.Bans.Missing))
 	}
@@ -69,6 +72,13 @@ func printStatus(w io.Writer, s control.Status, now time.Time) {
 	for _, note := range s.Chain.Notes {
 		fmt.Fprintf(w, "%s\n", safe(note))
 	}
+
+	fmt.Fprintln(w)
+	rows = [][]string{{"TABLE", "USED", "ROOM", "BY"}}
+	for _, r := range s.Rooms {
+		rows = append(rows, []string{r.Of, number(r.Used), number(r.Max), r.Key})
+	}
+	printTable(w, rows)
 
 	fmt.Fprintln(w)
 	rows = [][]string{{"JAIL", "BANS", "MADE", "MATCHED", "LINES", "COUNTING", "LAST MATCH", "LAG"}}

@@ -33,18 +33,27 @@ func safe(text string) string {
 	return b.String()
 }
 
-// writeJSON prints v and a newline. JSON lets characters through that do not print, as
-// terminals take for commands (U+009B) or that turn the direction of writing (U+202E): these are escaped.
+// writeJSON prints v and a newline.
 func writeJSON(w io.Writer, v any, indent string) error {
+	text, err := textJSON(v, "", indent)
+	if err != nil {
+		return err
+	}
+	_, err = w.Write(text)
+	return err
+}
+
+// textJSON is v and a newline. JSON lets characters through that do not print, as terminals
+// take for commands (U+009B) or that turn the direction of writing (U+202E): these are escaped.
+func textJSON(v any, prefix, indent string) ([]byte, error) {
 	text := new(bytes.Buffer)
 	encoder := json.NewEncoder(text)
 	encoder.SetEscapeHTML(false)
-	encoder.SetIndent("", indent)
+	encoder.SetIndent(prefix, indent)
 	if err := encoder.Encode(v); err != nil {
-		return err
+		return nil, err
 	}
-	_, err := w.Write(escapeJSON(text.Bytes()))
-	return err
+	return escapeJSON(text.Bytes()), nil
 }
 
 // appendJSON appends what writeJSON writes for v, which can be written.
@@ -92,7 +101,16 @@ func printTable(w io.Writer, rows [][]string) {
 
 // columns is rows, which may be of different lengths, as lines with their cells aligned.
 func columns(rows [][]string) []string {
-	var widths []int
+	widths := widen(nil, rows)
+	lines := make([]string, len(rows))
+	for n, row := range rows {
+		lines[n] = aligned(row, widths)
+	}
+	return lines
+}
+
+// widen makes widths of columns wide enough for rows.
+func widen(widths []int, rows [][]string) []int {
 	for _, row := range rows {
 		for i, cell := range row {
 			if i == len(widths) {
@@ -101,15 +119,19 @@ func columns(rows [][]string) []string {
 			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
 		}
 	}
-	lines := make([]string, len(rows))
-	for n, row := range rows {
-		var line strings.Builder
-		for i, cell := range row {
-			fmt.Fprintf(&line, "%-*s  ", widths[i], cell)
+	return widths
+}
+
+// aligned is row as a line whose columns have these widths.
+func aligned(row []string, widths []int) string {
+	var line strings.Builder
+	for i, cell := range row {
+		line.WriteString(cell)
+		for range widths[i] - utf8.RuneCountInString(cell) + 2 {
+			line.WriteByte(' ')
 		}
-		lines[n] = strings.TrimRight(line.String(), " ")
 	}
-	return lines
+	return strings.TrimRight(line.String(), " ")
 }
 
 // short is a prefix as people write it: an address without its full length.

@@ -62,7 +62,7 @@ func (p *program) verified(reply control.VerifyReply) error {
 }
 
 func isSound(c control.Comparison) bool {
-	return c.Repaired == 0 && c.Enforced == c.Wanted && len(c.Unknown) == 0 && len(c.Mended) == 0
+	return c.Repaired == 0 && c.Enforced == c.Wanted && c.Unknowns == 0 && len(c.Mended) == 0
 }
 
 func printVerdicts(w io.Writer, verdicts []control.Verdict, now time.Time) {
@@ -92,12 +92,12 @@ func printComparison(w io.Writer, c control.Comparison) {
 	for _, what := range c.Mended {
 		fmt.Fprintf(w, "PUT BACK: %s\n", safe(what))
 	}
-	if len(c.Unknown) == 0 {
+	if c.Unknowns == 0 {
 		return
 	}
 	var list []string
 	for _, prefix := range c.Unknown[:min(len(c.Unknown), unknownShown)] {
 		list = append(list, short(prefix))
 	}
-	fmt.Fprintf(w, "UNKNOWN: %s in the kernel that nobody wants: %s\n", counted(len(c.Unknown), "ban"), strings.Join(list, " "))
+	fmt.Fprintf(w, "UNKNOWN: %s in the kernel that nobody wants: %s\n", counted(c.Unknowns, "ban"), strings.Join(list, " "))
 }

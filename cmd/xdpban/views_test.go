@@ -32,9 +32,13 @@ func TestStatusForPeople(t *testing.T) {
 			{Name: "eth0", Mode: "native", Since: before(time.Hour)},
 			{Name: "wg0", Mode: "none", Reasons: []string{"native: operation not supported", "generic: busy"}},
 		},
-		Chain:   control.Chain{Notes: []string{"IPv4: ipset by iptables-nft"}, Mended: 2, Last: "IPv4: OFFENDINGIPS was not called from INPUT", At: before(time.Minute)},
-		Faults:  []string{"wg0: attach xdp to wg0: busy"},
-		Bans:    control.Use{Live: 2, Max: 131072, Total: 12, Missing: 3, Evicted: 1, Repaired: 2, Unknown: 1},
+		Chain:  control.Chain{Notes: []string{"IPv4: ipset by iptables-nft"}, Mended: 2, Last: "IPv4: OFFENDINGIPS was not called from INPUT", At: before(time.Minute)},
+		Faults: []string{"wg0: attach xdp to wg0: busy"},
+		Bans:   control.Use{Live: 2, Max: 131072, Total: 12, Missing: 3, Evicted: 1, Repaired: 2, Unknown: 1, Refused: 5},
+		Rooms: []control.Room{
+			{Of: "bans by log", Used: 2, Max: 131072, Size: 262144, Key: "maxbans"},
+			{Of: "allow list", Used: 4095, Max: 4096, Size: 8192, Key: "maxallowed"},
+		},
 		Packets: control.Packets{Dropped: 1234567, DroppedBytes: 98765432},
 		Jails: []control.Jail{
 			{Name: "asterisk", Filter: "asterisk"},
@@ -43,7 +47,8 @@ func TestStatusForPeople(t *testing.T) {
 		},
 	}
 	const want = `xdpban 1.0, up 1d2h, pid 42, configuration /etc/xdpban/xdpban.yaml
-2 bans in force (room for 131,072), 12 made; 1,234,567 packets dropped (98.8 MB)
+2 bans in force, 12 made; 1,234,567 packets dropped (98.8 MB)
+REFUSED: 5 bans that logs led to, for want of room: raise maxbans
 LOST: 3 bans left the kernel before they ended: raise maxbans
 PUT BACK: 2 bans that the kernel had lost, 1 of them for want of room
 UNKNOWN: 1 ban in the kernel that nobody wants: xdpban verify lists them
@@ -54,6 +59,10 @@ INTERFACE  MODE    SINCE   WHY
 eth0       native  1h ago
 wg0        none    never   native: operation not supported; generic: busy
 IPv4: ipset by iptables-nft
+
+TABLE        USED   ROOM     BY
+bans by log  2      131,072  maxbans
+allow list   4,095  4,096    maxallowed
 
 JAIL      BANS  MADE  MATCHED  LINES    COUNTING  LAST MATCH  LAG
 asterisk  off
@@ -142,13 +151,68 @@ func TestBansForPeople(t *testing.T) {
 192.0.2.7      sshd    failed-password  1h ago  11h    1,234    56.8 kB  3s ago     12
 2001:db8::/64  manual  \u202ex          now     1m30s  0        0 B      never      0
 `
-	out := new(strings.Builder)
-	if printBans(out, bans, noon); out.String() != want {
-		t.Errorf("got\n%s\nwant\n%s", out, want)
+	for name, bans := range map[string][]control.Ban{want: bans, "nobody is banned\n": nil} {
+		out := new(strings.Builder)
+		table := &banTable{out: out, now: noon}
+		for _, b := range bans {
+			if err := table.add(b); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := table.end(); err != nil || out.String() != name {
+			t.Errorf("got\n%s\nwant\n%s", out, name)
+		}
 	}
-	out.Reset()
-	if printBans(out, nil, noon); out.String() != "nobody is banned\n" {
-		t.Errorf("without bans: %s", out)
+}
+
+// A list of many is printed in parts, and so that a part before looks as if it were the whole.
+func TestManyBansForPeople(t *testing.T) {
+	out := new(strings.Builder)
+	table := &banTable{out: out, now: noon}
+	add := func(prefix string, times int) {
+		for range times {
+			if err := table.add(control.Ban{Prefix: netip.MustParsePrefix(prefix), Jail: "j", End: noon.Add(time.Hour)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	add("192.0.2.7/32", rowsAtOnce)
+	if lines := strings.Count(out.String(), "\n"); lines != rowsAtOnce {
+		t.Errorf("%d lines are out, want %d", lines, rowsAtOnce)
+	}
+	add("2001:db8:0:1:2:3:4:5/128", 1)
+	if err := table.end(); err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(out.String(), "\n")
+	if want := "192.0.2.7  j             never  1h    0        0 B    never      0"; lines[rowsAtOnce-1] != want {
+		t.Errorf("got  %q\nwant %q", lines[rowsAtOnce-1], want)
+	}
+	if want := "2001:db8:0:1:2:3:4:5  j             never  1h    0        0 B    never      0"; lines[rowsAtOnce+1] != want {
+		t.Errorf("got  %q\nwant %q", lines[rowsAtOnce+1], want)
+	}
+}
+
+// A list in parts is the JSON that it would be in one piece.
+func TestJSONInPartsIsTheSame(t *testing.T) {
+	bans := []control.Ban{
+		{Prefix: netip.MustParsePrefix("192.0.2.7/32"), Jail: "a<b", Since: noon, End: noon},
+		{Prefix: netip.MustParsePrefix("2001:db8::/64"), Reason: "\u202ex", Since: noon, End: noon},
+	}
+	for n := range len(bans) + 1 {
+		want, got := new(strings.Builder), new(strings.Builder)
+		if err := writeJSON(want, bans[:n], "  "); err != nil {
+			t.Fatal(err)
+		}
+		list := jsonList[control.Ban]{out: got}
+		for _, b := range bans[:n] {
+			if err := list.add(b); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := list.end(); err != nil || got.String() != want.String() {
+			t.Errorf("got\n%s\nwant\n%s", got, want)
+		}
 	}
 }
 

@@ -37,8 +37,34 @@ func (c *Client) Status(ctx context.Context) (reply Status, err error) {
 }
 
 // Bans asks for the bans in force.
-func (c *Client) Bans(ctx context.Context) (reply []Ban, err error) {
-	return reply, c.ask(ctx, http.MethodGet, "/v1/bans", nil, &reply)
+func (c *Client) Bans(ctx context.Context) ([]Ban, error) {
+	bans := []Ban{}
+	return bans, c.EachBan(ctx, func(b Ban) error {
+		bans = append(bans, b)
+		return nil
+	})
+}
+
+// EachBan calls yield with each ban in force while they come, until it returns an error.
+// A few come in the order of their ends, the last first; many in none.
+func (c *Client) EachBan(ctx context.Context, yield func(Ban) error) error {
+	return c.do(ctx, http.MethodGet, "/v1/bans", nil, func(body io.Reader) error {
+		list := json.NewDecoder(body)
+		if _, err := list.Token(); err != nil {
+			return unread(err)
+		}
+		for list.More() {
+			var b Ban
+			if err := list.Decode(&b); err != nil {
+				return unread(err)
+			}
+			if err := yield(b); err != nil {
+				return err
+			}
+		}
+		_, err := list.Token()
+		return unread(err)
+	})
 }
 
 // Ban bans by hand.
@@ -62,9 +88,14 @@ func (c *Client) Verify(ctx context.Context, request VerifyRequest) (reply Verif
 	return reply, c.ask(ctx, http.MethodPost, "/v1/verify", request, &reply)
 }
 
-// ask sends request and reads reply. Errors: *Error as the daemon gave it,
-// ErrNotRunning, os.ErrPermission where the socket may not be used.
+// ask sends request and reads reply.
 func (c *Client) ask(ctx context.Context, method, path string, request, reply any) error {
+	return c.do(ctx, method, path, request, func(body io.Reader) error { return decode(body, reply) })
+}
+
+// do sends request and has read read the answer. Errors: *Error as the daemon gave it,
+// ErrNotRunning, os.ErrPermission where the socket may not be used.
+func (c *Client) do(ctx context.Context, method, path string, request any, read func(io.Reader) error) error {
 	body, err := json.Marshal(request)
 	if err != nil {
 		return fmt.Errorf("write the request: %w", err)
@@ -79,7 +110,7 @@ func (c *Client) ask(ctx context.Context, method, path string, request, reply an
 	}
 	defer answer.Body.Close()
 	if answer.StatusCode == http.StatusOK {
-		return decode(answer.Body, reply)
+		return read(answer.Body)
 	}
 	known := new(Error)
 	if err := decode(answer.Body, known); err != nil {
@@ -88,8 +119,11 @@ func (c *Client) ask(ctx context.Context, method, path string, request, reply an
 	return known
 }
 
-func decode(body io.Reader, v any) error {
-	if err := json.NewDecoder(body).Decode(v); err != nil {
+func decode(body io.Reader, v any) error { return unread(json.NewDecoder(body).Decode(v)) }
+
+// unread is err as what keeps an answer from being read.
+func unread(err error) error {
+	if err != nil {
 		return fmt.Errorf("read the daemon's answer: %w", err)
 	}
 	return nil

@@ -17,6 +17,7 @@ import (
 type recorder struct {
 	ban   control.BanRequest
 	unban control.UnbanRequest
+	bans  int // that it tells of
 	fail  error
 }
 
@@ -26,8 +27,18 @@ func (r *recorder) Status(context.Context) (control.Status, error) {
 	return control.Status{Version: "1", PID: 7, Since: noon}, r.fail
 }
 
-func (r *recorder) Bans(context.Context) ([]control.Ban, error) {
-	return []control.Ban{{Prefix: netip.MustParsePrefix("192.0.2.7/32"), Jail: "sshd", Since: noon, End: noon}}, r.fail
+func (r *recorder) Bans(_ context.Context, yield func(control.Ban) error) error {
+	for i := range r.bans {
+		if err := yield(control.Ban{Prefix: nth(i), Jail: "sshd", Since: noon, End: noon}); err != nil {
+			return err
+		}
+	}
+	return r.fail
+}
+
+// nth is the prefix of the ban i that a recorder tells of.
+func nth(i int) netip.Prefix {
+	return netip.PrefixFrom(netip.AddrFrom4([4]byte{192, 0, 2, byte(i)}), 32)
 }
 
 func (r *recorder) Ban(_ context.Context, request control.BanRequest) (control.BanReply, error) {
@@ -79,8 +90,14 @@ func TestRequestsAndRepliesCrossTheSocket(t *testing.T) {
 	status, err := client.Status(ctx)
 	same(t, err, status, control.Status{Version: "1", PID: 7, Since: noon})
 
-	bans, err := client.Bans(ctx)
-	same(t, err, bans, []control.Ban{{Prefix: prefixes[0], Jail: "sshd", Since: noon, End: noon}})
+	for n := range 3 {
+		want := []control.Ban{}
+		for i := range n {
+			want = append(want, control.Ban{Prefix: nth(i), Jail: "sshd", Since: noon, End: noon})
+		}
+		bans, err := serve(t, &recorder{bans: n}).Bans(ctx)
+		same(t, err, bans, want)
+	}
 
 	ban := control.BanRequest{Prefixes: prefixes, Seconds: 60, Jail: "j", Reason: "r", Spare: []netip.Addr{netip.MustParseAddr("192.0.2.1")}, Force: true}
 	banned, err := client.Ban(ctx, ban)
@@ -112,6 +129,37 @@ func TestErrorsKeepTheirKindAndHint(t *testing.T) {
 		if !errors.As(err, &got) || *got != test.want {
 			t.Errorf("got %#v, want %#v", err, test.want)
 		}
+	}
+}
+
+// A list that breaks off is not taken for the whole.
+func TestAListThatBreaksOffIsAnError(t *testing.T) {
+	refusal := errors.New("the kernel said no")
+	_, err := serve(t, &recorder{fail: refusal}).Bans(context.Background())
+	var known *control.Error
+	if !errors.As(err, &known) || known.Text != refusal.Error() {
+		t.Errorf("before the first: got %v", err)
+	}
+	for _, n := range []int{1, 5000} {
+		if bans, err := serve(t, &recorder{bans: n, fail: refusal}).Bans(context.Background()); err == nil {
+			t.Errorf("after %d: got %d and no error", n, len(bans))
+		}
+	}
+}
+
+// Who has heard enough ends the list.
+func TestAListenerMayLeave(t *testing.T) {
+	enough := errors.New("enough")
+	client := serve(t, &recorder{bans: 100_000})
+	n := 0
+	err := client.EachBan(context.Background(), func(control.Ban) error {
+		if n++; n == 3 {
+			return enough
+		}
+		return nil
+	})
+	if n != 3 || !errors.Is(err, enough) {
+		t.Errorf("got %d, %v", n, err)
 	}
 }
 

@@ -12,8 +12,8 @@ import (
 // echo answers with what it was asked.
 type echo struct{}
 
-func (echo) Status(context.Context) (Status, error) { return Status{}, nil }
-func (echo) Bans(context.Context) ([]Ban, error)    { return []Ban{}, nil }
+func (echo) Status(context.Context) (Status, error)      { return Status{}, nil }
+func (echo) Bans(context.Context, func(Ban) error) error { return nil }
 func (echo) Ban(_ context.Context, r BanRequest) (BanReply, error) {
 	return BanReply{Banned: r.Prefixes}, nil
 }

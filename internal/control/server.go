@@ -1,6 +1,7 @@
 package control
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -30,7 +31,8 @@ var ErrRunning = errors.New("another daemon is running")
 // any other error as Failed.
 type Service interface {
 	Status(context.Context) (Status, error)
-	Bans(context.Context) ([]Ban, error)
+	// Bans calls yield with each, until it returns an error.
+	Bans(ctx context.Context, yield func(Ban) error) error
 	Ban(context.Context, BanRequest) (BanReply, error)
 	Unban(context.Context, UnbanRequest) (UnbanReply, error)
 	Reload(context.Context) (ReloadReply, error)
@@ -43,6 +45,7 @@ type Server struct {
 	listener net.Listener
 	lock     *os.File
 	hanging  sync.Once
+	asking   sync.RWMutex // whoever answers a request reads; written when no more are answered
 }
 
 // Listen takes the socket at path, which it makes readable and writable for root and
@@ -139,11 +142,11 @@ const (
 	headerBytes = 16 << 10
 )
 
-// Serve answers requests with service until ctx ends, then removes the socket. The lock
-// stays until Close: the daemon may not have done yet.
+// Serve answers requests with service until ctx ends and the last of them has its answer,
+// then removes the socket. The lock stays until Close: the daemon may not have done yet.
 func (s *Server) Serve(ctx context.Context, service Service) error {
 	server := &http.Server{
-		Handler:           handler(service),
+		Handler:           s.awaited(handler(service)),
 		ReadHeaderTimeout: headAtMost,
 		ReadTimeout:       patience,
 		WriteTimeout:      2 * patience,
@@ -153,11 +156,23 @@ func (s *Server) Serve(ctx context.Context, service Service) error {
 	}
 	stop := context.AfterFunc(ctx, func() { server.Close() })
 	defer stop()
+	defer s.asking.Lock() // waits for who answers, and no other begins
 	defer s.hangUp()
 	if err := server.Serve(&door{s.listener, make(chan struct{}, maxClients)}); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve the socket: %w", err)
 	}
 	return nil
+}
+
+// awaited has Serve wait for who answers.
+func (s *Server) awaited(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !s.asking.TryRLock() {
+			panic(http.ErrAbortHandler)
+		}
+		defer s.asking.RUnlock()
+		next.ServeHTTP(w, r)
+	})
 }
 
 // hangUp takes the socket away, once: later it may be that of the next daemon.
@@ -177,7 +192,7 @@ func (s *Server) Close() {
 func handler(service Service) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /v1/status", look(service.Status))
-	mux.Handle("GET /v1/bans", look(service.Bans))
+	mux.Handle("GET /v1/bans", list(service.Bans))
 	mux.Handle("POST /v1/bans", change(service.Ban))
 	mux.Handle("DELETE /v1/bans", change(service.Unban))
 	mux.Handle("POST /v1/reload", look(service.Reload))
@@ -192,6 +207,38 @@ func look[Reply any](do func(context.Context) (Reply, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		reply, err := do(r.Context())
 		conclude(w, reply, err)
+	}
+}
+
+// list sends a list while it is read. Once a part of it has been sent, an error can be told
+// by nothing but hanging up.
+func list[T any](each func(context.Context, func(T) error) error) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		out := bufio.NewWriterSize(w, 1<<16)
+		encoder := json.NewEncoder(out)
+		n := 0
+		err := each(r.Context(), func(item T) error {
+			separator := byte(',')
+			if n++; n == 1 {
+				w.Header().Set("Content-Type", "application/json")
+				separator = '['
+			}
+			out.WriteByte(separator) //nolint:errcheck // Encode says it
+			return encoder.Encode(item)
+		})
+		if err != nil && n == 0 {
+			conclude(w, nil, err)
+			return
+		}
+		if n == 0 {
+			conclude(w, []T{}, nil)
+			return
+		}
+		if err != nil {
+			panic(http.ErrAbortHandler)
+		}
+		out.WriteString("]\n") //nolint:errcheck // the client has gone: nobody is left to tell
+		out.Flush()            //nolint:errcheck // the same
 	}
 }
 

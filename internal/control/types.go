@@ -1,7 +1,7 @@
 // Package control is the daemon's API: HTTP and JSON on a unix socket.
 //
 //	GET    /v1/status   Status
-//	GET    /v1/bans     a list of Ban
+//	GET    /v1/bans     a list of Ban, sent while it is read
 //	POST   /v1/bans     BanRequest    -> BanReply
 //	DELETE /v1/bans     UnbanRequest  -> UnbanReply
 //	POST   /v1/reload                 -> ReloadReply
@@ -29,6 +29,7 @@ type Status struct {
 	Chain      Chain       `json:"chain"`
 	Faults     []string    `json:"faults"` // what keeps bans from being in force, now
 	Bans       Use         `json:"bans"`
+	Rooms      []Room      `json:"rooms"`
 	Packets    Packets     `json:"packets"`
 	Allowed    []Allowed   `json:"allowed"`
 	Jails      []Jail      `json:"jails"`
@@ -62,6 +63,16 @@ type Use struct {
 	Evicted  uint64 `json:"evicted"`  // that the kernel had dropped for want of room, and that were put back
 	Repaired uint64 `json:"repaired"` // put back after they were lost, those among them
 	Unknown  int    `json:"unknown"`  // in the kernel, and wanted by nobody
+	Refused  uint64 `json:"refused"`  // found in logs, and given up because there was no room for them
+}
+
+// Room is a table of the kernel and how full it is.
+type Room struct {
+	Of   string `json:"of"`
+	Used int    `json:"used"`
+	Max  int    `json:"max"`            // of what it is used for
+	Size int    `json:"size,omitempty"` // of the map, which is larger where the kernel would otherwise evict
+	Key  string `json:"key"`            // of the configuration, which decides it
 }
 
 // Packets counts what the kernel program did since it was loaded first, over all interfaces.
@@ -170,7 +181,8 @@ type UnbanRequest struct {
 type UnbanReply struct {
 	Unbanned []netip.Prefix `json:"unbanned"` // none where there are more than Named
 	Count    int            `json:"count"`
-	Absent   []Absent       `json:"absent"`
+	Absent   []Absent       `json:"absent"` // Named of them at most
+	Absents  int            `json:"absents"`
 }
 
 // Absent is an address that had no ban of its own.
@@ -212,7 +224,8 @@ type Comparison struct {
 	Enforced int            `json:"enforced"`
 	Evicted  int            `json:"evicted"`
 	Repaired int            `json:"repaired"`
-	Unknown  []netip.Prefix `json:"unknown"`
+	Unknown  []netip.Prefix `json:"unknown"` // Named of them at most
+	Unknowns int            `json:"unknowns"`
 	Mended   []string       `json:"mended"` // of the chain
 }
 

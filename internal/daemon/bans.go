@@ -1,16 +1,12 @@
 package daemon
 
 import (
-	"errors"
-	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
 
 	"xdpban/internal/ban"
-	"xdpban/internal/control"
 	"xdpban/jails"
 )
 
@@ -60,9 +56,22 @@ func (d *Daemon) insist(wanted map[netip.Prefix]ban.Ban) {
 		wanted, err = d.banEach(wanted)
 	}
 	d.faults.set("bans", err)
-	if err != nil && len(wanted) <= int(d.config.MaxBans) {
-		d.refused = wanted
+	if err != nil {
+		d.keepRefused(wanted)
 	}
+}
+
+// keepRefused keeps what was refused to try it again, and gives up what is too much: where
+// there is no room for long, who goes on is found again.
+func (d *Daemon) keepRefused(refused map[netip.Prefix]ban.Ban) {
+	for prefix := range refused {
+		if len(refused) <= batch {
+			break
+		}
+		delete(refused, prefix)
+		d.givenUp++
+	}
+	d.refused = refused
 }
 
 // judge makes the ban of a finding, unless the allow list forbids it.
@@ -72,24 +81,25 @@ func (d *Daemon) judge(f jails.Found) (ban.Ban, bool) {
 		return ban.Ban{}, false
 	}
 	if !f.Ban.Prefix.IsSingleIP() { // else the jail may spare a neighbour
-		f.Ban.Prefix = d.target(f.Addr)
+		f.Ban.Prefix = d.rules().target(f.Addr)
 	}
 	return f.Ban, true
 }
 
-// ban brings wanted into force. After an error some of it may be: doing it again is safe.
+// ban brings wanted into force, or after an error nothing of it that is new.
 func (d *Daemon) ban(wanted map[netip.Prefix]ban.Ban) error {
 	list := slices.Collect(maps.Values(wanted))
+	fresh := make(map[string]uint64)
+	for _, b := range list {
+		if !d.bans.Has(b.Prefix) {
+			fresh[b.Jail]++
+		}
+	}
 	if err := d.enforcer.Ban(list...); err != nil {
 		return err
 	}
-	for _, b := range list {
-		if before, again := d.bans[b.Prefix]; again {
-			b = before.Renewed(b)
-		} else {
-			d.banned[b.Jail]++
-		}
-		d.bans[b.Prefix] = b
+	for jail, n := range fresh {
+		d.banned[jail] += n
 	}
 	d.report(list)
 	return nil
@@ -107,24 +117,6 @@ func (d *Daemon) banEach(wanted map[netip.Prefix]ban.Ban) (left map[netip.Prefix
 	return left, err
 }
 
-// banAll brings all of wanted into force, or nothing of it.
-func (d *Daemon) banAll(wanted map[netip.Prefix]ban.Ban) error {
-	err := d.ban(wanted)
-	if err == nil {
-		return nil
-	}
-	var begun []netip.Prefix
-	for prefix := range wanted {
-		if _, before := d.bans[prefix]; !before {
-			begun = append(begun, prefix)
-		}
-	}
-	if _, left := d.enforcer.Unban(begun...); left != nil {
-		return fmt.Errorf("%w; take back what was done: %w", err, left)
-	}
-	return err
-}
-
 // report logs new bans, a long list of them in one line.
 func (d *Daemon) report(list []ban.Ban) {
 	if len(list) > manyBans {
@@ -137,7 +129,7 @@ func (d *Daemon) report(list []ban.Ban) {
 }
 
 // unban ends the bans of exactly these prefixes and forgets their failures.
-func (d *Daemon) unban(prefixes []netip.Prefix, why string) error {
+func (d *Daemon) unban(prefixes []netip.Prefix) error {
 	if len(prefixes) == 0 {
 		return nil
 	}
@@ -145,251 +137,67 @@ func (d *Daemon) unban(prefixes []netip.Prefix, why string) error {
 		return err
 	}
 	for _, prefix := range prefixes {
-		b := d.bans[prefix]
-		delete(d.bans, prefix)
 		delete(d.refused, prefix)
 		d.jails.Forget(prefix)
-		if len(prefixes) <= manyBans {
-			d.log.Info("unbanned", "source", shown(prefix), "jail", b.Jail, "why", why)
-		}
-	}
-	if len(prefixes) > manyBans {
-		d.log.Info("unbanned", "sources", len(prefixes), "why", why)
 	}
 	return nil
 }
 
-// sweep lets go of bans that have ended, and says so of those that the kernel had lost.
+// reportUnbanned logs bans that were ended, a long list of them in one line.
+func (d *Daemon) reportUnbanned(prefixes []netip.Prefix, why string) {
+	if len(prefixes) > manyBans {
+		d.log.Info("unbanned", "sources", len(prefixes), "why", why)
+		return
+	}
+	for _, prefix := range prefixes {
+		d.log.Info("unbanned", "source", shown(prefix), "why", why)
+	}
+}
+
+// sweep lets go of bans that have ended, and says so of those that the kernel had lost. Of
+// many it does some and has the loop come back: meanwhile others are heard.
 func (d *Daemon) sweep() {
 	if d.refused != nil {
 		d.insist(make(map[netip.Prefix]ban.Ban))
 	}
 	ended, missing, err := d.enforcer.Sweep()
 	d.faults.set("sweep", err)
-	for _, r := range ended {
-		delete(d.bans, r.Prefix)
-		if len(ended) > manyBans {
-			continue
-		}
-		d.log.Info("ban ended", "source", shown(r.Prefix), "jail", r.Jail, "packets", r.Packets, "refreshes", r.Refreshes)
+	d.over.add(ended, missing)
+	if err == nil && d.enforcer.Due() {
+		tell(d.again)
+		return
 	}
-	if len(ended) > manyBans {
-		d.log.Info("bans ended", "sources", len(ended))
-	}
-	for _, prefix := range missing {
-		delete(d.bans, prefix)
-	}
-	if len(missing) > 0 {
-		d.missing += uint64(len(missing))
-		d.log.Warn("the kernel had lost bans before they ended: raise maxbans", "count", len(missing))
-	}
+	d.reportEnded()
 }
 
-// byHand checks what an operator asks for, all of it before any of it is done.
-func (d *Daemon) byHand(request control.BanRequest, now time.Time) (map[netip.Prefix]ban.Ban, control.BanReply, error) {
-	reply := control.BanReply{Banned: []netip.Prefix{}, Spared: []control.Allowed{}}
-	length, template, err := d.template(request, now)
-	if err != nil {
-		return nil, reply, err
-	}
-	reply.Until = now.Add(length)
-
-	prefixes, err := d.named(request)
-	if err != nil {
-		return nil, reply, err
-	}
-	wanted := make(map[netip.Prefix]ban.Ban, len(prefixes))
-	for _, prefix := range prefixes {
-		if _, twice := wanted[prefix]; twice {
-			continue
-		}
-		if !request.Force {
-			if err := d.permit(prefix, request.Spare); err != nil {
-				return nil, reply, err
-			}
-			for _, inside := range d.allowed.Within(prefix) {
-				_, origin, _ := d.allowed.Covering(inside)
-				reply.Spared = append(reply.Spared, control.Allowed{Prefix: inside, Origin: origin})
-			}
-		}
-		b := template
-		b.Prefix = prefix
-		wanted[prefix] = b
-		if len(prefixes) <= control.Named {
-			reply.Banned = append(reply.Banned, prefix)
-		}
-	}
-	reply.Count = len(wanted)
-	return wanted, reply, nil
+// An end is what sweeps have found since the last report.
+type end struct {
+	bans    []ban.Record // manyBans of them and one more at most
+	count   int
+	missing int
 }
 
-// errNoAddress says that a request, or an entry of it, is empty.
-var errNoAddress = &control.Error{Kind: control.Usage, Text: "an address or a prefix is missing"}
-
-// named is what request bans, as bans have it.
-func (d *Daemon) named(request control.BanRequest) ([]netip.Prefix, error) {
-	list, err := listed(request.Prefixes, request.Addresses, request.List)
-	if err != nil {
-		return nil, err
-	}
-	prefixes := make([]netip.Prefix, 0, list.Len())
-	for _, prefix := range list.Prefixes {
-		prefix, err := canonical(prefix)
-		if err != nil {
-			return nil, err
-		}
-		prefixes = append(prefixes, prefix)
-	}
-	for _, addr := range list.Addresses {
-		if !addr.IsValid() {
-			return nil, errNoAddress
-		}
-		prefixes = append(prefixes, d.target(addr))
-	}
-	if len(prefixes) == 0 {
-		return nil, errNoAddress
-	}
-	return prefixes, nil
+func (e *end) add(ended []ban.Record, missing []netip.Prefix) {
+	e.count += len(ended)
+	e.missing += len(missing)
+	e.bans = append(e.bans, ended[:min(len(ended), manyBans+1-len(e.bans))]...)
 }
 
-// listed is all that a request names; text is more of it, one a line.
-func listed(prefixes []netip.Prefix, addresses []netip.Addr, text string) (ban.List, error) {
-	list := ban.List{Prefixes: slices.Clip(prefixes), Addresses: slices.Clip(addresses)}
-	mistakes, err := list.Read("list", strings.NewReader(text))
-	if err = errors.Join(append(mistakes[:min(len(mistakes), 10)], err)...); err != nil {
-		return ban.List{}, &control.Error{Kind: control.Usage, Text: err.Error()}
-	}
-	return list, nil
-}
-
-// canonical is prefix as bans have it, masked and IPv4 never in its mapped form, whatever
-// the client sent.
-func canonical(prefix netip.Prefix) (netip.Prefix, error) {
-	if !prefix.IsValid() {
-		return netip.Prefix{}, errNoAddress
-	}
-	same, err := ban.ParsePrefix(prefix.String())
-	if err != nil {
-		return netip.Prefix{}, &control.Error{Kind: control.Usage, Text: err.Error()}
-	}
-	return same, nil
-}
-
-// template is the ban that request makes, without its prefix, and how long it lasts.
-func (d *Daemon) template(request control.BanRequest, now time.Time) (time.Duration, ban.Ban, error) {
-	rules, ok := d.config.Defaults, true
-	jail := ban.ByHand
-	if request.Jail != "" {
-		jail = request.Jail
-		rules, ok = d.config.Jail(jail)
-	}
-	if !ok {
-		return 0, ban.Ban{}, &control.Error{Kind: control.Usage, Text: fmt.Sprintf("there is no jail %q", request.Jail), Hint: "xdpban status lists them"}
-	}
-	length := rules.BanTime
-	if request.Seconds < 0 || request.Seconds > int64(jails.MaxTime/time.Second) {
-		return 0, ban.Ban{}, &control.Error{Kind: control.Usage, Text: fmt.Sprintf("cannot ban for %d seconds", request.Seconds)}
-	}
-	if request.Seconds > 0 {
-		length = time.Duration(request.Seconds) * time.Second
-	}
-	b := ban.Ban{Jail: jail, Reason: request.Reason, Since: now, End: now.Add(length), Quiet: rules.QuietTime, Hand: true, Forced: request.Force}
-	if rules.MaxBanTime > 0 {
-		b.Limit = now.Add(max(rules.MaxBanTime, length))
-	}
-	return length, b, nil
-}
-
-// everybody is the shortest prefix that an operator may ban without force.
-const (
-	everybodyV4 = 8
-	everybodyV6 = 16
-)
-
-// permit refuses what would lock out the operator or the host itself.
-func (d *Daemon) permit(prefix netip.Prefix, spare []netip.Addr) error {
-	const hint = "--force bans it all the same"
-	if allowed, origin, ok := d.allowed.Covering(prefix); ok {
-		return &control.Error{Kind: control.Usage, Text: fmt.Sprintf("%s is never banned: %s (%s)", shown(prefix), shown(allowed), origin), Hint: hint}
-	}
-	for _, addr := range spare {
-		if prefix.Contains(addr.Unmap()) {
-			return &control.Error{Kind: control.Usage, Text: fmt.Sprintf("%s is where you are logged in from (%s)", shown(prefix), addr), Hint: hint}
+// reportEnded logs bans that have ended, a long list of them in one line.
+func (d *Daemon) reportEnded() {
+	over := d.over
+	d.over = end{}
+	if over.count > manyBans {
+		d.log.Info("bans ended", "sources", over.count)
+	} else {
+		for _, r := range over.bans {
+			d.log.Info("ban ended", "source", shown(r.Prefix), "jail", r.Jail, "packets", r.Packets, "refreshes", r.Refreshes)
 		}
 	}
-	if shortest := everybody(prefix); prefix.Bits() < shortest {
-		return &control.Error{Kind: control.Usage, Text: fmt.Sprintf("%s is too much of the internet (wider than /%d)", prefix, shortest), Hint: hint}
+	if over.missing > 0 {
+		d.missing += uint64(over.missing)
+		d.log.Warn("the kernel had lost bans before they ended: raise maxbans", "count", over.missing)
 	}
-	return nil
-}
-
-func everybody(prefix netip.Prefix) int {
-	if prefix.Addr().Is4() {
-		return everybodyV4
-	}
-	return everybodyV6
-}
-
-// unbanByHand ends the bans that request names and says which of them had none.
-func (d *Daemon) unbanByHand(request control.UnbanRequest) (control.UnbanReply, error) {
-	reply := control.UnbanReply{Unbanned: []netip.Prefix{}, Absent: []control.Absent{}}
-	if request.All {
-		clear(d.refused)
-		for prefix := range d.bans {
-			reply.Unbanned = append(reply.Unbanned, prefix)
-		}
-		return d.conclude(reply)
-	}
-	list, err := listed(request.Prefixes, request.Addresses, request.List)
-	if err != nil {
-		return reply, err
-	}
-	for _, prefix := range list.Prefixes {
-		prefix, err := canonical(prefix)
-		if err != nil {
-			return reply, err
-		}
-		d.pick(&reply, prefix, prefix)
-	}
-	for _, addr := range list.Addresses {
-		if !addr.IsValid() {
-			return reply, errNoAddress
-		}
-		d.pick(&reply, ban.Single(addr), ban.Single(addr), ban.Of(addr, d.config.IPv6Prefix))
-	}
-	slices.SortFunc(reply.Unbanned, comparePrefixes)
-	reply.Unbanned = slices.Compact(reply.Unbanned) // neighbours have one ban
-	return d.conclude(reply)
-}
-
-// conclude ends the bans that reply names, and of a long list leaves it the number.
-func (d *Daemon) conclude(reply control.UnbanReply) (control.UnbanReply, error) {
-	err := d.unban(reply.Unbanned, "by hand")
-	if reply.Count = len(reply.Unbanned); reply.Count > control.Named {
-		reply.Unbanned = []netip.Prefix{}
-	}
-	return reply, err
-}
-
-// pick adds the first of candidates that is banned to what is unbanned. Failures counted
-// for it are forgotten in any case.
-func (d *Daemon) pick(reply *control.UnbanReply, asked netip.Prefix, candidates ...netip.Prefix) {
-	for _, prefix := range candidates {
-		if _, banned := d.bans[prefix]; banned {
-			reply.Unbanned = append(reply.Unbanned, prefix)
-			return
-		}
-		delete(d.refused, prefix)
-		d.jails.Forget(prefix)
-	}
-	absent := control.Absent{Prefix: asked}
-	for bits := asked.Bits() - 1; bits >= 0 && !absent.Covered.IsValid(); bits-- {
-		wider := netip.PrefixFrom(asked.Addr(), bits).Masked()
-		if _, banned := d.bans[wider]; banned {
-			absent.Covered = wider
-		}
-	}
-	reply.Absent = append(reply.Absent, absent)
 }
 
 // shown is prefix as people write it: an address without its full length.

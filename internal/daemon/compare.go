@@ -3,80 +3,94 @@ package daemon
 import (
 	"encoding/binary"
 	"net/netip"
+	"slices"
 	"time"
 
 	"xdpban/internal/ban"
+	"xdpban/internal/control"
 )
 
-// Compare looks at every place where bans are.
-func (l *ladder) Compare(wanted map[netip.Prefix]ban.Ban, now time.Time) (comparison, error) {
-	var c comparison
-	latest := make(map[netip.Prefix]ban.Record)
-	lists := make([]map[netip.Prefix]ban.Record, 0, 2)
-	for _, k := range l.keepers() {
-		records, err := k.Bans()
+// The places of the account's bans.
+const (
+	inXDP = iota // as the loader has it
+	inChain
+)
+
+// Compare looks at every place where bans are: by XDP in many turns, in the chain in one
+// and then in many.
+func (l *ladder) Compare(turn turn) (c comparison, err error) {
+	if l.xdp != nil {
+		found, err := l.xdp.Compare(turn)
 		if err != nil {
 			return c, err
 		}
-		there := make(map[netip.Prefix]ban.Record, len(records))
-		for _, r := range records {
-			there[r.Prefix] = r
-			if k != keeper(l.chain) && !r.Seen.IsZero() {
-				c.seen = append(c.seen, r)
-			}
-			if before, twice := latest[r.Prefix]; !twice || r.End.After(before.End) {
-				latest[r.Prefix] = r
-			}
-		}
-		lists = append(lists, there)
+		c = comparison{evicted: found.Evicted, repaired: found.Repaired, unknown: found.Unknown,
+			unknowns: found.Unknowns, returned: found.Returned, returns: found.Returns}
 	}
-	for prefix, r := range latest {
-		b, known := wanted[prefix]
-		switch {
-		case !known:
-			c.unknown = append(c.unknown, prefix)
-		case r.End.After(b.End):
-			c.latest = append(c.latest, r)
+	var failed uint64
+	if err := turn(func() error { failed = l.chainFails; return l.compareChain(&c) }); err != nil {
+		return c, err
+	}
+	for page := 0; page < l.account.Pages(); {
+		if err := turn(func() error { return l.refillChain(&c, &page) }); err != nil {
+			return c, err
 		}
 	}
-	absent := make(map[netip.Prefix]bool)
-	for i, k := range l.keepers() {
-		back := l.missing(k, wanted, lists[i], latest, now)
-		if len(back) > 0 {
-			if err := k.Ban(back...); err != nil {
-				return c, err
-			}
-		}
-		if k == keeper(l.chain) {
+	return c, turn(func() error {
+		c.wanted, c.enforced = l.account.Len(), l.account.Len()
+		if l.chainFails == failed { // else there is more to put back
 			l.chainErr = nil
-		} else {
-			c.evicted += len(back)
 		}
-		for _, b := range back {
-			absent[b.Prefix] = true
-		}
-	}
-	c.repaired = len(absent)
-	c.enforced = len(wanted)
-	return c, nil
+		return nil
+	})
 }
 
-// missing are bans that are wanted, should not have ended, and are not there in k.
-func (l *ladder) missing(k keeper, wanted map[netip.Prefix]ban.Ban, there, latest map[netip.Prefix]ban.Record, now time.Time) []ban.Ban {
-	var back []ban.Ban
-	for prefix, b := range wanted {
-		_, ok := there[prefix]
-		if ok || k == keeper(l.chain) && l.chain.Absent(prefix.Addr()) {
+// compareChain looks what the chain holds up in the account.
+func (l *ladder) compareChain(c *comparison) error {
+	if l.chain == nil {
+		return nil
+	}
+	if l.xdp == nil {
+		l.account.Begin()
+	}
+	records, err := l.chain.Bans()
+	if err != nil {
+		return err
+	}
+	for _, r := range records {
+		r.Seen = time.Time{} // the kernel logs by itself who is back
+		if _, known := l.account.Note(r, inChain); known || slices.Contains(c.unknown, r.Prefix) {
 			continue
 		}
-		if r, elsewhere := latest[prefix]; elsewhere && r.End.After(b.End) {
-			b.End = r.End
-		}
-		if b.End.Sub(now) > ending {
-			back = append(back, b)
+		if c.unknowns++; len(c.unknown) < control.Named {
+			c.unknown = append(c.unknown, r.Prefix)
 		}
 	}
-	return back
+	return nil
+}
+
+// refillChain puts back what the chain has lost of the bans on some pages, from page on.
+func (l *ladder) refillChain(c *comparison, page *int) error {
+	if l.chain == nil {
+		*page = l.account.Pages()
+		return nil
+	}
+	var lost []ban.Ban
+	for visited := 0; *page < l.account.Pages() && visited < batch; *page++ {
+		visited += 1 + l.account.PageLen(*page)
+		for _, b := range l.account.Unseen(*page, inChain) {
+			if !l.chain.Absent(b.Prefix.Addr()) && time.Until(b.End) > ending {
+				lost = append(lost, b)
+			}
+		}
+	}
+	if len(lost) > 0 {
+		if err := l.chain.Ban(lost...); err != nil {
+			return err
+		}
+	}
+	c.repaired += len(lost)
+	return nil
 }
 
 // ending is how near its end a ban may be gone already: clocks are read one after the other.

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"xdpban/internal/ban"
@@ -21,7 +22,8 @@ const sweepEvery = time.Second
 // surveyEvery is how often the host is looked at though it gave no news: those can be lost.
 const surveyEvery = 30 * time.Second
 
-// batch is how many bans found in the logs reach the kernel together, if so many wait.
+// batch is how many bans reach the kernel together, if so many wait: some 2 ms, for which
+// whatever else the loop has to do waits.
 const batch = 1024
 
 // Options are what a daemon needs beside its configuration.
@@ -43,14 +45,20 @@ type Daemon struct {
 	calls     chan func()      // from those of the API
 	changed   chan struct{}    // from the kernel: the host looks different
 	rewritten chan struct{}    // from the kernel: somebody changed its packet filter
+	again     chan struct{}    // from the loop itself: the sweep has not done
 	reloading sync.Mutex       // one reload after the other
+	comparing sync.Mutex       // one comparison after the other
+	lists     sync.Mutex       // one long list of an operator after the other
+	swollen   atomic.Bool      // a long list has been here: it leaves memory that nobody needs
 
 	// What follows belongs to the loop.
 	config   *jails.Config
 	jails    *jails.Jails
 	enforcer enforcer
-	bans     map[netip.Prefix]ban.Ban // in force; the kernel may have moved their ends
+	bans     *ban.Account             // in force; the enforcer keeps it
 	refused  map[netip.Prefix]ban.Ban // found, and not taken by the kernel
+	givenUp  uint64                   // refused, and too many to try again
+	over     end                      // what the sweep has found so far
 	allowed  *ban.Set
 	attached map[string]attachment
 	faults   faults
@@ -70,8 +78,8 @@ func New(config *jails.Config, options Options) (*Daemon, error) {
 		calls:     make(chan func()),
 		changed:   make(chan struct{}, 1),
 		rewritten: make(chan struct{}, 1),
+		again:     make(chan struct{}, 1),
 		config:    config,
-		bans:      make(map[netip.Prefix]ban.Ban),
 		allowed:   new(ban.Set),
 		attached:  make(map[string]attachment),
 		banned:    make(map[string]uint64),
@@ -94,15 +102,9 @@ func (d *Daemon) enforce() (err error) {
 	if d.enforcer, err = openEnforcer(d.config, d.log); err != nil {
 		return err
 	}
-	records, err := d.enforcer.Bans()
-	if err != nil {
-		return err
-	}
-	for _, r := range records {
-		d.bans[r.Prefix] = r.Ban
-	}
-	if len(records) > 0 {
-		d.log.Info("adopted bans", "count", len(records))
+	d.bans = d.enforcer.Account()
+	if n := d.bans.Len(); n > 0 {
+		d.log.Info("adopted bans", "count", n)
 	}
 	if err := d.adopt(); err != nil {
 		return err
@@ -129,12 +131,13 @@ func (d *Daemon) Run(ctx context.Context) error {
 	running.Go(func() { watchFilter(ctx, d.rewritten) })
 	running.Go(func() { failed <- d.jails.Run(ctx) })
 	running.Go(func() { failed <- d.server.Serve(ctx, service{d}) })
+	running.Go(func() { d.reconcileInTime(ctx) })
 
-	d.log.Info("started", "version", d.Version, "config", d.Config, "enforce", d.config.Enforce.String(), "bans", len(d.bans))
+	d.log.Info("started", "version", d.Version, "config", d.Config, "enforce", d.config.Enforce.String(), "bans", d.bans.Len())
 	err := d.loop(ctx, failed)
 	stop()
 	d.drain(&running)
-	d.log.Info("stopped; bans stay in force", "bans", len(d.bans))
+	d.log.Info("stopped; bans stay in force", "bans", d.bans.Len())
 	return err
 }
 
@@ -143,6 +146,11 @@ func (d *Daemon) loop(ctx context.Context, failed <-chan error) error {
 	defer sweep.Stop()
 	defer survey.Stop()
 	for {
+		select { // what the logs found waits for one other thing at most
+		case f := <-d.found:
+			d.banFound(f)
+		default:
+		}
 		select {
 		case <-ctx.Done():
 			return nil
@@ -161,10 +169,11 @@ func (d *Daemon) loop(ctx context.Context, failed <-chan error) error {
 			d.survey()
 		case <-d.rewritten:
 			d.mend(true)
+		case <-d.again:
+			d.sweep()
 		case <-sweep.C:
 			d.sweep()
 			d.mend(false)
-			d.reconcileInTime()
 		}
 	}
 }
@@ -292,6 +301,9 @@ func ask[Reply any](ctx context.Context, d *Daemon, do func() (Reply, error)) (R
 		reply, err := do()
 		done <- outcome{reply, err}
 	}
+	if err := ctx.Err(); err != nil {
+		return *new(Reply), err
+	}
 	select {
 	case d.calls <- call:
 	case <-ctx.Done():
@@ -299,4 +311,10 @@ func ask[Reply any](ctx context.Context, d *Daemon, do func() (Reply, error)) (R
 	}
 	o := <-done
 	return o.reply, o.err
+}
+
+// turn has the loop do something.
+func (d *Daemon) turn(ctx context.Context, do func() error) error {
+	_, err := ask(ctx, d, func() (struct{}, error) { return struct{}{}, do() })
+	return err
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"xdpban/internal/ban"
+	"xdpban/internal/control"
 	"xdpban/jails"
 )
 
@@ -22,8 +23,19 @@ type enforcer interface {
 	Settle() error
 	// Mend puts back what others took away, and says what that was.
 	Mend(thorough bool) ([]string, error)
-	// Compare looks for differences between wanted and what is in force, and mends them.
-	Compare(wanted map[netip.Prefix]ban.Ban, now time.Time) (comparison, error)
+	// Account is every ban that is wanted. The enforcer keeps it; the loop may read it.
+	Account() *ban.Account
+	// Restore makes bans what they were before they were renewed.
+	Restore(...ban.Ban) error
+	// Due reports whether Sweep has left something to do.
+	Due() bool
+	// Lister reads the bans in force, off the loop.
+	Lister() (lister, error)
+	// Compare looks for differences between what is wanted and what is in force, and mends
+	// them. It runs off the loop, which it takes for short turns.
+	Compare(turn turn) (comparison, error)
+	// Rooms are how much there is room for, and how much of it is used.
+	Rooms() []control.Room
 	// Test says what becomes of packets from addr, by each way to enforce.
 	Test(addr netip.Addr) ([]verdict, error)
 	Clock() string
@@ -31,11 +43,16 @@ type enforcer interface {
 	Notes() []string
 }
 
+// A lister calls yield with every ban in force, in no order, until it says no.
+type lister func(yield func(ban.Record) bool) error
+
+// A turn has the loop call a function, and returns what comes of it.
+type turn func(func() error) error
+
 // A keeper holds bans in one place: the verbs that loader and fallback share.
 type keeper interface {
 	Ban(...ban.Ban) error
 	Unban(...netip.Prefix) (int, error)
-	Bans() ([]ban.Record, error)
 	Sweep() (ended []ban.Record, missing []netip.Prefix, err error)
 	Allow(*ban.Set) error
 	Totals() (ban.Totals, error)
@@ -60,12 +77,14 @@ type attachment struct {
 
 // A comparison is what is wanted against what is in force.
 type comparison struct {
+	wanted   int
 	enforced int            // of what is wanted, everywhere where it should be
 	evicted  int            // that the kernel had dropped for want of room, put back
 	repaired int            // put back, those among them
-	unknown  []netip.Prefix // in force, and nobody wants it
-	latest   []ban.Record   // bans whose end packets have moved
-	seen     []ban.Record   // by XDP, that sent packets; the kernel itself logs those of the chain
+	unknown  []netip.Prefix // in force, and nobody wants it; some of them where there are many
+	unknowns int            // how many they are
+	returned []ban.Record   // by XDP, that were quiet and send again; the kernel itself logs those of the chain
+	returns  int            // how many they are: of many returned has some
 }
 
 // A verdict is what one way to enforce does with a packet.
@@ -78,7 +97,7 @@ type verdict struct {
 
 func openEnforcer(config *jails.Config, log *slog.Logger) (enforcer, error) {
 	if config.Enforce == jails.Observe {
-		return newObserver(config.Pin), nil
+		return newObserver(config), nil
 	}
 	l := &ladder{config: config, log: log, guarded: make(map[string]attachment), allowed: new(ban.Set)}
 	if err := l.open(); err != nil {

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"xdpban/internal/ban"
 	"xdpban/internal/control"
 )
 
@@ -153,7 +154,7 @@ func TestBannedPrefixSparesWhatIsNeededInside(t *testing.T) {
 		{Prefix: netip.MustParsePrefix(resolver + "/32"), Origin: "resolver"},
 		{Prefix: netip.MustParsePrefix(gateway + "/32"), Origin: "default gateway"},
 	}
-	slices.SortFunc(reply.Spared, func(a, b control.Allowed) int { return comparePrefixes(a.Prefix, b.Prefix) })
+	slices.SortFunc(reply.Spared, func(a, b control.Allowed) int { return ban.Compare(a.Prefix, b.Prefix) })
 	if !slices.Equal(reply.Spared, want) {
 		t.Errorf("spared: got %+v, want %+v", reply.Spared, want)
 	}

@@ -146,29 +146,39 @@ func (d *Daemon) allow() error {
 		}
 	}
 	if d.faults.at(allowList) || !maps.Equal(maps.Collect(allowed.All), maps.Collect(d.allowed.All)) {
+		added := added(allowed, d.allowed)
+		if d.faults.at(allowList) { // it may have kept an earlier one out
+			added = allowed
+		}
 		d.allowed = allowed
-		return errors.Join(unknown, d.enforcer.Allow(allowed), d.unbanAllowed())
+		return errors.Join(unknown, d.enforcer.Allow(allowed), d.unbanAllowed(added))
 	}
 	return unknown
 }
 
-// unbanAllowed ends bans of what is on the allow list.
-func (d *Daemon) unbanAllowed() error {
-	var forbidden []netip.Prefix
-	for prefix, b := range d.bans {
-		if _, _, covered := d.allowed.Covering(prefix); covered && !b.Forced {
-			forbidden = append(forbidden, prefix)
+// added is what next has and before has not.
+func added(next, before *ban.Set) *ban.Set {
+	was := maps.Collect(before.All)
+	set := new(ban.Set)
+	for prefix, origin := range next.All {
+		if _, there := was[prefix]; !there {
+			set.Add(prefix, origin)
 		}
 	}
-	return d.unban(forbidden, "on the allow list now")
+	return set
 }
 
-// target is what to ban for addr: its prefix, or the address alone where the prefix holds
-// an allowed address.
-func (d *Daemon) target(addr netip.Addr) netip.Prefix {
-	prefix := ban.Of(addr, d.config.IPv6Prefix)
-	if len(d.allowed.Within(prefix)) > 0 {
-		return ban.Single(addr)
+// unbanAllowed ends bans of what has been added to the allow list.
+func (d *Daemon) unbanAllowed(added *ban.Set) error {
+	var forbidden []netip.Prefix
+	for _, b := range d.bans.Meeting(added) {
+		if _, _, covered := added.Covering(b.Prefix); covered && !b.Forced {
+			forbidden = append(forbidden, b.Prefix)
+		}
 	}
-	return prefix
+	err := d.unban(forbidden)
+	if err == nil {
+		d.reportUnbanned(forbidden, "on the allow list now")
+	}
+	return err
 }

@@ -4,12 +4,15 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/netip"
+	"slices"
 	"time"
 
 	"xdpban/fallback"
 	"xdpban/internal/ban"
+	"xdpban/internal/control"
 	"xdpban/jails"
 	"xdpban/loader"
 )
@@ -21,13 +24,16 @@ type ladder struct {
 	config *jails.Config
 	log    *slog.Logger
 
-	xdp      *loader.Loader
-	noXDP    error // why xdp is nil
-	chain    *fallback.Chain
-	noChain  error // why chain is nil though it was needed
-	guarded  map[string]attachment
-	allowed  *ban.Set
-	chainErr error // of the last change to the chain that XDP took
+	xdp     *loader.Loader
+	noXDP   error // why xdp is nil
+	chain   *fallback.Chain
+	noChain error // why chain is nil though it was needed
+	guarded map[string]attachment
+	allowed *ban.Set
+	account *ban.Account // that of XDP, where there is XDP
+
+	chainErr   error  // of the last change to the chain that XDP took
+	chainFails uint64 // how many there were
 }
 
 // open takes over what an earlier daemon left in force, of either kind.
@@ -85,14 +91,27 @@ func (l *ladder) openChain() error {
 // taken out of the kernel: nobody would tend it.
 func (l *ladder) merge() error {
 	if l.config.Enforce == jails.IPTables {
-		return l.leaveXDP()
+		if err := l.leaveXDP(); err != nil {
+			return err
+		}
 	}
-	if l.xdp == nil || l.chain == nil {
+	if l.xdp != nil {
+		l.account = l.xdp.Account()
+	} else {
+		l.account = ban.NewAccount()
+	}
+	if l.chain == nil {
 		return nil
 	}
 	records, err := l.chain.Bans()
 	if err != nil {
 		return err
+	}
+	if l.xdp == nil {
+		for _, r := range records {
+			l.account.Put(r.Ban)
+		}
+		return nil
 	}
 	if err := l.xdp.Ban(bansOf(records)...); err != nil {
 		return err
@@ -106,8 +125,16 @@ func (l *ladder) fillChain() error {
 	if err != nil {
 		return err
 	}
-	l.chainErr = l.chain.Ban(bansOf(records)...)
+	l.noteChain(l.chain.Ban(bansOf(records)...))
 	return nil
+}
+
+// noteChain notes what came of a change to the chain that XDP took.
+func (l *ladder) noteChain(err error) {
+	l.chainErr = err
+	if err != nil {
+		l.chainFails++
+	}
 }
 
 func bansOf(records []ban.Record) []ban.Ban {
@@ -248,53 +275,131 @@ func (l *ladder) keepers() []keeper {
 // both reports whether bans are in two places.
 func (l *ladder) both() bool { return l.xdp != nil && l.chain != nil }
 
+// Account is every ban that is wanted.
+func (l *ladder) Account() *ban.Account { return l.account }
+
 // Ban makes the bans everywhere. Where XDP takes them and the chain does not, they are in
 // force in part: Mend says so, and Compare tries again.
 func (l *ladder) Ban(bans ...ban.Ban) error {
-	if !l.both() {
-		return l.keepers()[0].Ban(bans...)
+	if l.xdp == nil {
+		return l.banInChain(bans)
 	}
 	if err := l.xdp.Ban(bans...); err != nil {
 		return err
 	}
-	l.chainErr = l.chain.Ban(bans...)
+	if l.chain != nil {
+		l.noteChain(l.chain.Ban(bans...))
+	}
 	return nil
 }
 
-// Unban ends bans everywhere.
-func (l *ladder) Unban(prefixes ...netip.Prefix) (n int, err error) {
-	for _, k := range l.keepers() {
-		ended, failed := k.Unban(prefixes...)
-		n, err = max(n, ended), errors.Join(err, failed)
+// banInChain makes the bans where the chain is all there is.
+func (l *ladder) banInChain(bans []ban.Ban) error {
+	if err := l.chain.Ban(bans...); err != nil {
+		var begun []netip.Prefix
+		for _, b := range bans {
+			if !l.account.Has(b.Prefix) {
+				begun = append(begun, b.Prefix)
+			}
+		}
+		if _, left := l.chain.Unban(begun...); left != nil {
+			return fmt.Errorf("%w; take back what was done: %w", err, left)
+		}
+		return err
 	}
-	return n, err
+	for _, b := range bans {
+		renew(l.account, b)
+	}
+	return nil
 }
 
-// Bans lists the bans that are in force anywhere.
-func (l *ladder) Bans() ([]ban.Record, error) {
-	if !l.both() {
-		return l.keepers()[0].Bans()
-	}
-	records, err := l.xdp.Bans()
-	if err != nil {
-		return nil, err
-	}
-	others, err := l.chain.Bans()
-	if err != nil {
-		return nil, err
-	}
-	at := make(map[netip.Prefix]int, len(records))
-	for i, r := range records {
-		at[r.Prefix] = i
-	}
-	for _, r := range others {
-		if i, twice := at[r.Prefix]; twice {
-			records[i] = together(records[i], r)
-		} else {
-			records = append(records, r)
+// Restore makes bans everywhere what they were. The chain knows no way back: there they end
+// and begin anew.
+func (l *ladder) Restore(bans ...ban.Ban) error {
+	if l.xdp != nil {
+		if err := l.xdp.Restore(bans...); err != nil {
+			return err
 		}
 	}
-	return records, nil
+	if l.chain == nil {
+		return nil
+	}
+	prefixes := make([]netip.Prefix, len(bans))
+	for i, b := range bans {
+		prefixes[i] = b.Prefix
+	}
+	if _, err := l.chain.Unban(prefixes...); err != nil {
+		return err
+	}
+	if err := l.chain.Ban(bans...); err != nil {
+		return err
+	}
+	if l.xdp == nil {
+		for _, b := range bans {
+			l.account.Put(b)
+		}
+	}
+	return nil
+}
+
+// Unban ends bans everywhere, in the chain first: what it does not let go of stays in the
+// account.
+func (l *ladder) Unban(prefixes ...netip.Prefix) (n int, err error) {
+	if l.chain != nil {
+		if n, err = l.chain.Unban(prefixes...); err != nil {
+			return n, err
+		}
+	}
+	if l.xdp != nil {
+		ended, err := l.xdp.Unban(prefixes...)
+		return max(n, ended), err
+	}
+	l.forget(prefixes)
+	return n, nil
+}
+
+// forget takes prefixes out of the account where XDP does not keep it.
+func (l *ladder) forget(prefixes []netip.Prefix) {
+	if l.xdp != nil {
+		return
+	}
+	for _, prefix := range prefixes {
+		l.account.Delete(prefix)
+	}
+}
+
+// Lister reads XDP's bans when it is called, those of the chain now.
+func (l *ladder) Lister() (lister, error) {
+	if l.chain == nil {
+		return l.xdp.Each, nil
+	}
+	inChain, err := l.chain.Bans()
+	if err != nil || l.xdp == nil {
+		return listOf(inChain), err
+	}
+	xdp := l.xdp
+	return func(yield func(ban.Record) bool) error { return listBoth(xdp, inChain, yield) }, nil
+}
+
+// listBoth lists the bans that are in either place.
+func listBoth(xdp *loader.Loader, inChain []ban.Record, yield func(ban.Record) bool) error {
+	left := make(map[netip.Prefix]ban.Record, len(inChain))
+	for _, r := range inChain {
+		left[r.Prefix] = r
+	}
+	going := true
+	err := xdp.Each(func(r ban.Record) bool {
+		if other, twice := left[r.Prefix]; twice {
+			r = together(r, other)
+			delete(left, r.Prefix)
+		}
+		going = yield(r)
+		return going
+	})
+	if err != nil || !going {
+		return err
+	}
+	return listOf(slices.Collect(maps.Values(left)))(yield)
 }
 
 // together is a ban that is in two places.
@@ -314,7 +419,10 @@ func together(a, b ban.Record) ban.Record {
 // Sweep lets go of bans that have ended everywhere.
 func (l *ladder) Sweep() (ended []ban.Record, missing []netip.Prefix, err error) {
 	if !l.both() {
-		return l.keepers()[0].Sweep()
+		ended, missing, err = l.keepers()[0].Sweep()
+		l.forget(prefixesOf(ended))
+		l.forget(missing)
+		return ended, missing, err
 	}
 	ended, missing, err = l.xdp.Sweep()
 	over, lost, err2 := l.chain.Sweep()
@@ -323,6 +431,32 @@ func (l *ladder) Sweep() (ended []ban.Record, missing []netip.Prefix, err error)
 	err = errors.Join(err, err2)
 	over, err2 = alive(over, l.chain, l.xdp, l.xdp.Find)
 	return append(ended, over...), append(missing, lost...), errors.Join(err, err2)
+}
+
+// Due reports whether XDP has more bans that may have ended.
+func (l *ladder) Due() bool { return l.xdp != nil && l.xdp.Due() }
+
+// Rooms are those of XDP's maps.
+func (l *ladder) Rooms() []control.Room {
+	if l.xdp == nil {
+		return []control.Room{
+			{Of: "bans and prefixes", Used: l.account.Len(), Max: 2*int(l.config.MaxBans) + int(l.config.MaxPrefixes), Key: "maxbans and maxprefixes"},
+			{Of: "allow list", Used: l.allowed.Len(), Max: int(l.config.MaxAllowed), Key: "maxallowed"},
+		}
+	}
+	var rooms []control.Room
+	for _, r := range l.xdp.Rooms() {
+		rooms = append(rooms, control.Room(r))
+	}
+	return rooms
+}
+
+func prefixesOf(records []ban.Record) []netip.Prefix {
+	prefixes := make([]netip.Prefix, len(records))
+	for i, r := range records {
+		prefixes[i] = r.Prefix
+	}
+	return prefixes
 }
 
 // find finds the ban of a prefix, or of one around it.
@@ -367,11 +501,7 @@ func alive(ended []ban.Record, from, other keeper, inOther find) (over []ban.Rec
 		err = errors.Join(err, from.Ban(back...))
 	}
 	if len(over) > 0 {
-		prefixes := make([]netip.Prefix, len(over))
-		for i, r := range over {
-			prefixes[i] = r.Prefix
-		}
-		_, failed := other.Unban(prefixes...) // else it would tell of their end once more
+		_, failed := other.Unban(prefixesOf(over)...) // else it would tell of their end once more
 		err = errors.Join(err, failed)
 	}
 	return over, err

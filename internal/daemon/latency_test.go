@@ -12,16 +12,18 @@ import (
 )
 
 // kernelBans opens the kernel's map of bans, beside the daemon that owns it.
-func (s *site) kernelBans() *ebpf.Map {
-	s.Helper()
-	paths, err := filepath.Glob(filepath.Join(s.pin(), "v*", "bans"))
-	must(s, err)
+func (s *site) kernelBans() *ebpf.Map { s.Helper(); return pinnedBans(s, s.pin()) }
+
+func pinnedBans(tb testing.TB, pin string) *ebpf.Map {
+	tb.Helper()
+	paths, err := filepath.Glob(filepath.Join(pin, "v*", "bans"))
+	must(tb, err)
 	if len(paths) != 1 {
-		s.Fatalf("find the pinned map of bans: got %q", paths)
+		tb.Fatalf("find the pinned map of bans: got %q", paths)
 	}
 	m, err := ebpf.LoadPinnedMap(paths[0], &ebpf.LoadPinOptions{ReadOnly: true})
-	must(s, err)
-	s.Cleanup(func() { m.Close() })
+	must(tb, err)
+	tb.Cleanup(func() { m.Close() })
 	return m
 }
 

@@ -8,16 +8,21 @@ import (
 
 	"xdpban/fallback"
 	"xdpban/internal/ban"
+	"xdpban/internal/control"
+	"xdpban/jails"
 	"xdpban/loader"
 )
 
 // An observer keeps account of bans and drops nothing, for a first look at what would happen.
 type observer struct {
 	pin  string // where an earlier run may have left something
-	bans map[netip.Prefix]ban.Ban
+	bans *ban.Account
+	room uint32
 }
 
-func newObserver(pin string) *observer { return &observer{pin, make(map[netip.Prefix]ban.Ban)} }
+func newObserver(config *jails.Config) *observer {
+	return &observer{config.Pin, ban.NewAccount(), config.MaxBans}
+}
 
 func (o *observer) Attach(name string) (attachment, error) {
 	return attachment{Interface: name, Mode: "observe", Refusals: []string{"enforce: observe drops nothing"}, Since: time.Now()}, nil
@@ -27,20 +32,42 @@ func (o *observer) Attachments() ([]attachment, error) { return nil, nil }
 
 func (o *observer) Detach(string) error { return nil }
 
+func (o *observer) Account() *ban.Account { return o.bans }
+
 func (o *observer) Ban(bans ...ban.Ban) error {
+	fresh := 0
 	for _, b := range bans {
-		if before, again := o.bans[b.Prefix]; again {
-			b = before.Renewed(b)
+		if !o.bans.Has(b.Prefix) {
+			fresh++
 		}
-		o.bans[b.Prefix] = b
+	}
+	if o.bans.Len()+fresh > 2*int(o.room) { // as many by hand as by logs
+		return fmt.Errorf("note %d bans: the account is full, it holds %d", len(bans), o.bans.Len())
+	}
+	for _, b := range bans {
+		renew(o.bans, b)
+	}
+	return nil
+}
+
+// renew takes b into account, renewed by what is there.
+func renew(account *ban.Account, b ban.Ban) {
+	if before, again := account.Get(b.Prefix); again {
+		b = before.Renewed(b)
+	}
+	account.Put(b)
+}
+
+func (o *observer) Restore(bans ...ban.Ban) error {
+	for _, b := range bans {
+		o.bans.Put(b)
 	}
 	return nil
 }
 
 func (o *observer) Unban(prefixes ...netip.Prefix) (ended int, err error) {
 	for _, prefix := range prefixes {
-		if _, there := o.bans[prefix]; there {
-			delete(o.bans, prefix)
+		if o.bans.Delete(prefix) {
 			ended++
 		}
 	}
@@ -48,22 +75,43 @@ func (o *observer) Unban(prefixes ...netip.Prefix) (ended int, err error) {
 }
 
 func (o *observer) Bans() ([]ban.Record, error) {
-	records := make([]ban.Record, 0, len(o.bans))
-	for _, b := range o.bans {
+	records := make([]ban.Record, 0, o.bans.Len())
+	for b := range o.bans.All {
 		records = append(records, ban.Record{Ban: b})
 	}
 	return records, nil
 }
 
-func (o *observer) Sweep() (ended []ban.Record, missing []netip.Prefix, err error) {
-	now := time.Now()
-	for prefix, b := range o.bans {
-		if !b.Live(now) {
-			ended = append(ended, ban.Record{Ban: b})
-			delete(o.bans, prefix)
+func (o *observer) Lister() (lister, error) {
+	records, err := o.Bans()
+	return listOf(records), err
+}
+
+// listOf lists what has been read already.
+func listOf(records []ban.Record) lister {
+	return func(yield func(ban.Record) bool) error {
+		for _, r := range records {
+			if !yield(r) {
+				break
+			}
 		}
+		return nil
+	}
+}
+
+func (o *observer) Sweep() (ended []ban.Record, missing []netip.Prefix, err error) {
+	for _, prefix := range o.bans.Due(time.Now(), batch) {
+		b, _ := o.bans.Get(prefix)
+		ended = append(ended, ban.Record{Ban: b})
+		o.bans.Delete(prefix)
 	}
 	return ended, nil, nil
+}
+
+func (o *observer) Due() bool { return len(o.bans.Due(time.Now(), 1)) > 0 }
+
+func (o *observer) Rooms() []control.Room {
+	return []control.Room{{Of: "bans", Used: o.bans.Len(), Max: 2 * int(o.room), Key: "maxbans"}}
 }
 
 func (o *observer) Allow(*ban.Set) error        { return nil }
@@ -73,16 +121,21 @@ func (o *observer) Totals() (ban.Totals, error) { return ban.Totals{}, nil }
 func (o *observer) Mend(bool) ([]string, error) { return nil, nil }
 
 // Compare finds nothing else than what it was told.
-func (o *observer) Compare(wanted map[netip.Prefix]ban.Ban, _ time.Time) (comparison, error) {
-	return comparison{enforced: len(wanted)}, nil
+func (o *observer) Compare(turn turn) (c comparison, err error) {
+	return c, turn(func() error {
+		c.wanted, c.enforced = o.bans.Len(), o.bans.Len()
+		return nil
+	})
 }
 
 // Test says that everything passes.
 func (o *observer) Test(addr netip.Addr) ([]verdict, error) {
 	v := verdict{mode: "observe", note: "enforce: observe drops nothing"}
-	for prefix, b := range o.bans {
-		if prefix.Contains(addr) && b.Live(time.Now()) && prefix.Bits() >= v.by.Prefix.Bits() {
+	for bits := addr.BitLen(); bits >= 0; bits-- {
+		b, there := o.bans.Get(netip.PrefixFrom(addr, bits).Masked())
+		if there && b.Live(time.Now()) {
 			v.by = ban.Record{Ban: b}
+			break
 		}
 	}
 	return []verdict{v}, nil

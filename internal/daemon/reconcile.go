@@ -1,7 +1,9 @@
 package daemon
 
 import (
+	"context"
 	"net/netip"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -11,7 +13,7 @@ import (
 )
 
 // How often the kernel is compared with what is wanted: as often as takes half a percent of
-// the loop's time, between these.
+// the time, between these.
 const (
 	compareSoonest = 10 * time.Second
 	compareLatest  = time.Hour
@@ -33,8 +35,6 @@ type repairs struct {
 	evicted  uint64
 	repaired uint64
 	unknown  int
-	due      time.Time // the next comparison
-	seen     map[netip.Prefix]time.Time
 }
 
 // mend puts the chain back where others have taken it out.
@@ -56,78 +56,84 @@ func (d *Daemon) mend(news bool) {
 	}
 }
 
-// reconcileInTime compares what is wanted with what is in force, from time to time.
-func (d *Daemon) reconcileInTime() {
-	now := time.Now()
-	if now.Before(d.repairs.due) {
-		return
+// reconcileInTime compares what is wanted with what is in force, from time to time, until
+// ctx ends.
+func (d *Daemon) reconcileInTime(ctx context.Context) {
+	for wait := sweepEvery; ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+		began := time.Now()
+		_, err := d.reconcile(ctx)
+		took := time.Since(began)
+		if d.turn(ctx, func() error { d.faults.set("reconcile", err); return nil }) != nil {
+			return
+		}
+		if d.swollen.Swap(false) {
+			debug.FreeOSMemory()
+		}
+		wait = max(compareSoonest, min(compareShare*took, compareLatest))
 	}
-	_, err := d.reconcile(now)
-	d.faults.set("reconcile", err)
-	took := time.Since(now)
-	d.repairs.due = now.Add(max(compareSoonest, min(compareShare*took, compareLatest)))
 }
 
 // reconcile puts back what is wanted and not in force, and takes note of ends that packets
-// have moved.
-func (d *Daemon) reconcile(now time.Time) (comparison, error) {
-	r := &d.repairs
-	c, err := d.enforcer.Compare(d.bans, now)
+// have moved. It runs off the loop.
+func (d *Daemon) reconcile(ctx context.Context) (comparison, error) {
+	d.comparing.Lock()
+	defer d.comparing.Unlock()
+	c, err := d.enforcer.Compare(func(do func() error) error { return d.turn(ctx, do) })
 	if err != nil {
 		return c, err
 	}
-	for _, latest := range c.latest {
-		b := d.bans[latest.Prefix]
-		b.End = latest.End
-		d.bans[latest.Prefix] = b
-	}
+	return c, d.turn(ctx, func() error { d.reconciled(c); return nil })
+}
+
+// reconciled counts and logs what a comparison found.
+func (d *Daemon) reconciled(c comparison) {
+	r := &d.repairs
 	r.enforced = c.enforced
 	r.evicted += uint64(c.evicted)
 	r.repaired += uint64(c.repaired)
 	if c.repaired > 0 {
 		d.log.Warn("put back bans that the kernel had lost", "count", c.repaired, "evicted", c.evicted)
 	}
-	if n := len(c.unknown); n > 0 && n != r.unknown {
-		d.log.Warn("the kernel has bans that nobody wants: xdpban verify lists them", "count", n, "one", shown(c.unknown[0]))
+	if c.unknowns > 0 && c.unknowns != r.unknown {
+		d.log.Warn("the kernel has bans that nobody wants: xdpban verify lists them", "count", c.unknowns, "one", shown(c.unknown[0]))
 	}
-	r.unknown = len(c.unknown)
-	d.tellWhoIsBack(c.seen)
-	return c, nil
+	r.unknown = c.unknowns
+	d.tellWhoIsBack(c)
 }
 
 // tellWhoIsBack logs banned sources that are seen again after they have been quiet for
 // quiettime, as the kernel does where iptables enforces.
-func (d *Daemon) tellWhoIsBack(seen []ban.Record) {
-	first := d.repairs.seen == nil
-	before := d.repairs.seen
-	d.repairs.seen = make(map[netip.Prefix]time.Time, len(seen))
-	var back []ban.Record
-	for _, r := range seen {
-		d.repairs.seen[r.Prefix] = r.Seen
-		last, known := before[r.Prefix]
-		if !known || r.Seen.Sub(last) > r.Quiet {
-			back = append(back, r)
-		}
-	}
-	if first || !d.config.LogBack {
+func (d *Daemon) tellWhoIsBack(c comparison) {
+	if !d.config.LogBack {
 		return
 	}
-	if len(back) > manyBans {
-		d.log.Info("attackers are back", "sources", len(back))
+	if c.returns > manyBans {
+		d.log.Info("attackers are back", "sources", c.returns)
 		return
 	}
-	for _, r := range back {
+	for _, r := range c.returned {
 		d.log.Info("attacker is back", "source", shown(r.Prefix), "jail", r.Jail, "packets", r.Packets)
 	}
 }
 
 // verify answers what the kernel does with packets from an address, or compares all that
 // is wanted with all that is in force.
-func (d *Daemon) verify(request control.VerifyRequest, now time.Time) (control.VerifyReply, error) {
+func (d *Daemon) verify(ctx context.Context, request control.VerifyRequest) (control.VerifyReply, error) {
 	if !request.Address.IsValid() {
-		return d.verifyAll(now)
+		return d.verifyAll(ctx)
 	}
-	verdicts, err := d.enforcer.Test(request.Address.Unmap().WithZone(""))
+	return ask(ctx, d, func() (control.VerifyReply, error) {
+		return d.verifyAddress(request.Address.Unmap().WithZone(""), time.Now())
+	})
+}
+
+func (d *Daemon) verifyAddress(addr netip.Addr, now time.Time) (control.VerifyReply, error) {
+	verdicts, err := d.enforcer.Test(addr)
 	if err != nil {
 		return control.VerifyReply{}, err
 	}
@@ -162,24 +168,19 @@ func verdictOn(i control.Interface, verdicts []verdict, now time.Time) control.V
 	return shown
 }
 
-func (d *Daemon) verifyAll(now time.Time) (control.VerifyReply, error) {
-	mended, err := d.enforcer.Mend(true)
+// verifyAll runs off the loop.
+func (d *Daemon) verifyAll(ctx context.Context) (control.VerifyReply, error) {
+	mended, err := ask(ctx, d, func() ([]string, error) { return d.enforcer.Mend(true) })
 	if err != nil {
 		return control.VerifyReply{}, err
 	}
-	if mended == nil {
-		mended = []string{}
-	}
-	c, err := d.reconcile(now)
+	c, err := d.reconcile(ctx)
 	if err != nil {
 		return control.VerifyReply{}, err
 	}
-	unknown := slices.Clone(c.unknown)
-	slices.SortFunc(unknown, comparePrefixes)
-	if unknown == nil {
-		unknown = []netip.Prefix{}
-	}
+	slices.SortFunc(c.unknown, ban.Compare)
 	return control.VerifyReply{Compared: &control.Comparison{
-		Wanted: len(d.bans), Enforced: c.enforced, Evicted: c.evicted, Repaired: c.repaired, Unknown: unknown, Mended: mended,
+		Wanted: c.wanted, Enforced: c.enforced, Evicted: c.evicted, Repaired: c.repaired,
+		Unknown: append([]netip.Prefix{}, c.unknown...), Unknowns: c.unknowns, Mended: append([]string{}, mended...),
 	}}, nil
 }

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"net/netip"
 	"os"
@@ -23,38 +24,58 @@ func (s service) Status(ctx context.Context) (control.Status, error) {
 	return ask(ctx, s.d, s.d.status)
 }
 
-func (s service) Bans(ctx context.Context) ([]control.Ban, error) {
-	records, err := ask(ctx, s.d, s.d.enforcer.Bans)
+// sortAtMost is how many bans are listed in the order of their ends. More are listed as
+// they come: nobody has to keep them.
+const sortAtMost = 4096
+
+// Bans reads the kernel off the loop.
+func (s service) Bans(ctx context.Context, yield func(control.Ban) error) error {
+	list, err := ask(ctx, s.d, s.d.enforcer.Lister)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return views(records, time.Now()), nil // on the client's time, not the loop's
+	now := time.Now()
+	few := make([]control.Ban, 0, sortAtMost)
+	var failed error
+	give := func(bans ...control.Ban) bool {
+		for _, b := range bans {
+			if failed = errors.Join(ctx.Err(), yield(b)); failed != nil {
+				return false
+			}
+		}
+		return true
+	}
+	err = list(func(r ban.Record) bool {
+		switch {
+		case !r.Live(now):
+			return true
+		case len(few) < cap(few):
+			few = append(few, control.View(r, now))
+			return true
+		case few != nil && !give(few...):
+			return false
+		}
+		few = nil
+		return give(control.View(r, now))
+	})
+	if err := errors.Join(err, failed); err != nil {
+		return err
+	}
+	slices.SortFunc(few, func(a, b control.Ban) int { return b.End.Compare(a.End) })
+	give(few...)
+	return failed
 }
 
 func (s service) Ban(ctx context.Context, request control.BanRequest) (control.BanReply, error) {
-	return ask(ctx, s.d, func() (control.BanReply, error) {
-		wanted, reply, err := s.d.byHand(request, time.Now())
-		if err != nil {
-			return reply, err
-		}
-		return reply, s.d.banAll(wanted)
-	})
+	return s.d.banByHand(ctx, request)
 }
 
 func (s service) Unban(ctx context.Context, request control.UnbanRequest) (control.UnbanReply, error) {
-	return ask(ctx, s.d, func() (control.UnbanReply, error) { return s.d.unbanByHand(request) })
+	return s.d.unbanByHand(ctx, request)
 }
 
-// views is how those of records that are in force at now are shown, those that end last first.
-func views(records []ban.Record, now time.Time) []control.Ban {
-	bans := make([]control.Ban, 0, len(records))
-	for _, r := range records {
-		if r.Live(now) {
-			bans = append(bans, control.View(r, now))
-		}
-	}
-	slices.SortFunc(bans, func(a, b control.Ban) int { return b.End.Compare(a.End) })
-	return bans
+func (s service) Verify(ctx context.Context, request control.VerifyRequest) (control.VerifyReply, error) {
+	return s.d.verify(ctx, request)
 }
 
 func (d *Daemon) status() (control.Status, error) {
@@ -66,26 +87,20 @@ func (d *Daemon) status() (control.Status, error) {
 		Version: d.Version, PID: os.Getpid(), Since: d.since, Config: d.Config,
 		Enforce: d.config.Enforce.String(), Clock: d.enforcer.Clock(),
 		Interfaces: d.interfacesStatus(), Chain: d.chainStatus(), Faults: d.faults.list(), Allowed: d.allowedStatus(),
-		Bans: control.Use{Live: len(d.bans), Max: d.config.MaxBans, Missing: d.missing,
-			Enforced: d.repairs.enforced, Evicted: d.repairs.evicted, Repaired: d.repairs.repaired, Unknown: d.repairs.unknown},
+		Bans: control.Use{Live: d.bans.Len(), Max: d.config.MaxBans, Missing: d.missing,
+			Enforced: d.repairs.enforced, Evicted: d.repairs.evicted, Repaired: d.repairs.repaired, Unknown: d.repairs.unknown, Refused: d.givenUp},
+		Rooms:   d.enforcer.Rooms(),
 		Packets: control.Packets{Dropped: totals.Dropped.Packets, DroppedBytes: totals.Dropped.Bytes, Spared: totals.Allowed.Packets},
 		Jails:   []control.Jail{},
 	}
 	for _, n := range d.banned {
 		status.Bans.Total += n
 	}
-	live := make(map[string]int)
-	for _, b := range d.bans {
-		live[b.Jail]++
-	}
+	live := d.bans.Jails()
 	for _, j := range d.jails.Status() {
 		status.Jails = append(status.Jails, jailStatus(j, live[j.Name], d.banned[j.Name]))
 	}
 	return status, nil
-}
-
-func (s service) Verify(ctx context.Context, request control.VerifyRequest) (control.VerifyReply, error) {
-	return ask(ctx, s.d, func() (control.VerifyReply, error) { return s.d.verify(request, time.Now()) })
 }
 
 func (d *Daemon) chainStatus() control.Chain {
@@ -126,15 +141,8 @@ func origins(allowed *ban.Set) []control.Allowed {
 	for prefix, origin := range allowed.All {
 		list = append(list, control.Allowed{Prefix: prefix, Origin: origin})
 	}
-	slices.SortFunc(list, func(a, b control.Allowed) int { return comparePrefixes(a.Prefix, b.Prefix) })
+	slices.SortFunc(list, func(a, b control.Allowed) int { return ban.Compare(a.Prefix, b.Prefix) })
 	return list
-}
-
-func comparePrefixes(a, b netip.Prefix) int {
-	if c := a.Addr().Compare(b.Addr()); c != 0 {
-		return c
-	}
-	return a.Bits() - b.Bits()
 }
 
 func jailStatus(j jails.JailStatus, live int, banned uint64) control.Jail {

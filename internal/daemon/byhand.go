@@ -1,0 +1,444 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"xdpban/internal/ban"
+	"xdpban/internal/control"
+	"xdpban/jails"
+)
+
+// What operators ask for is read and checked off the loop, and done on it a batch at a
+// time, so that what is found in logs gets in between.
+
+// rules are what bans have to heed. Nobody changes them: others take their place.
+type rules struct {
+	config  *jails.Config
+	allowed *ban.Set
+}
+
+func (d *Daemon) rules() rules { return rules{d.config, d.allowed} }
+
+// A plan is bans by hand that have been checked, and how far they have been made.
+type plan struct {
+	rules
+	spare    []netip.Addr
+	force    bool
+	template ban.Ban // without its prefix
+	prefixes []netip.Prefix
+
+	done    int          // of prefixes
+	fresh   int          // of those, that had no ban
+	renewed *ban.Account // the others, as they were; nil: none
+}
+
+// banByHand does what an operator asks for, all of it or nothing.
+func (d *Daemon) banByHand(ctx context.Context, request control.BanRequest) (control.BanReply, error) {
+	r, err := ask(ctx, d, func() (rules, error) { return d.rules(), nil })
+	if err != nil {
+		return control.BanReply{}, err
+	}
+	p, reply, err := r.plan(request, time.Now())
+	if err != nil {
+		return reply, err
+	}
+	if len(p.prefixes) > batch {
+		d.lists.Lock() // else one could take back what another has made
+		defer d.lists.Unlock()
+		defer d.swollen.Store(true)
+	}
+	for p.done < len(p.prefixes) && err == nil {
+		err = d.turn(ctx, func() error { return d.begin(p) })
+	}
+	if err != nil {
+		return reply, errors.Join(err, d.takeBack(p))
+	}
+	return reply, d.turn(context.WithoutCancel(ctx), func() error { d.reportPlan(p); return nil })
+}
+
+// begin makes the next batch of p's bans.
+func (d *Daemon) begin(p *plan) error {
+	some := p.prefixes[p.done:min(p.done+batch, len(p.prefixes))]
+	bans := make([]ban.Ban, len(some))
+	fresh := 0
+	for i, prefix := range some {
+		if d.allowed != p.allowed { // the host has changed since
+			if err := d.rules().permit(p, prefix); err != nil {
+				return err
+			}
+		}
+		bans[i] = p.template
+		bans[i].Prefix = prefix
+		before, again := d.bans.Get(prefix)
+		if !again {
+			fresh++
+			continue
+		}
+		if p.renewed == nil {
+			p.renewed = ban.NewAccount()
+		}
+		p.renewed.Put(before)
+	}
+	if err := d.enforcer.Ban(bans...); err != nil {
+		return err
+	}
+	p.done += len(some)
+	p.fresh += fresh
+	return nil
+}
+
+// takeBack undoes what was done of p. The client may have gone: that changes nothing.
+func (d *Daemon) takeBack(p *plan) error {
+	ctx := context.Background()
+	for p.done > 0 {
+		if err := d.turn(ctx, func() error { return d.takeBackSome(p) }); err != nil {
+			return fmt.Errorf("take back what was done: %w", err)
+		}
+	}
+	if p.renewed == nil {
+		return nil
+	}
+	for before := range slices.Chunk(slices.Collect(p.renewed.All), batch) {
+		if err := d.turn(ctx, func() error { return d.enforcer.Restore(before...) }); err != nil {
+			return fmt.Errorf("take back what was done: %w", err)
+		}
+	}
+	return nil
+}
+
+// takeBackSome ends the last batch of those of p's bans that were new. What others have
+// done to one of them since stays.
+func (d *Daemon) takeBackSome(p *plan) error {
+	some := p.prefixes[max(0, p.done-batch):p.done]
+	var begun []netip.Prefix
+	for _, prefix := range some {
+		b, there := d.bans.Get(prefix)
+		if there && b.Jail == p.template.Jail && b.Reason == p.template.Reason && (p.renewed == nil || !p.renewed.Has(prefix)) {
+			begun = append(begun, prefix)
+		}
+	}
+	if _, err := d.enforcer.Unban(begun...); err != nil {
+		return err
+	}
+	p.done -= len(some)
+	return nil
+}
+
+// reportPlan counts and logs bans by hand.
+func (d *Daemon) reportPlan(p *plan) {
+	d.banned[p.template.Jail] += uint64(p.fresh)
+	bans := make([]ban.Ban, 0, manyBans)
+	for _, prefix := range p.prefixes {
+		if len(bans) == cap(bans) {
+			d.log.Info("banned", "sources", len(p.prefixes), "jail", p.template.Jail, "reason", p.template.Reason)
+			return
+		}
+		b := p.template
+		b.Prefix = prefix
+		bans = append(bans, b)
+	}
+	d.report(bans)
+}
+
+// plan checks what an operator asks for, all of it before any of it is done.
+func (r rules) plan(request control.BanRequest, now time.Time) (*plan, control.BanReply, error) {
+	reply := control.BanReply{Banned: []netip.Prefix{}, Spared: []control.Allowed{}}
+	length, template, err := r.template(request, now)
+	if err != nil {
+		return nil, reply, err
+	}
+	reply.Until = now.Add(length)
+	prefixes, err := r.named(request)
+	if err != nil {
+		return nil, reply, err
+	}
+	p := &plan{rules: r, spare: request.Spare, force: request.Force, template: template, prefixes: once(prefixes)}
+	for _, prefix := range p.prefixes {
+		if err := r.permit(p, prefix); err != nil {
+			return nil, reply, err
+		}
+		if !p.force {
+			reply.Spared = append(reply.Spared, r.spared(prefix)...)
+		}
+	}
+	if reply.Count = len(p.prefixes); reply.Count <= control.Named {
+		reply.Banned = append(reply.Banned, p.prefixes...)
+	}
+	return p, reply, nil
+}
+
+// once is each of prefixes once, in their order if they are few.
+func once(prefixes []netip.Prefix) []netip.Prefix {
+	if len(prefixes) > control.Named {
+		slices.SortFunc(prefixes, ban.Compare)
+		return slices.Compact(prefixes)
+	}
+	had := make(map[netip.Prefix]bool)
+	return slices.DeleteFunc(prefixes, func(p netip.Prefix) bool {
+		twice := had[p]
+		had[p] = true
+		return twice
+	})
+}
+
+// spared is what the allow list holds inside prefix.
+func (r rules) spared(prefix netip.Prefix) []control.Allowed {
+	if prefix.IsSingleIP() {
+		return nil
+	}
+	var spared []control.Allowed
+	for _, inside := range r.allowed.Within(prefix) {
+		_, origin, _ := r.allowed.Covering(inside)
+		spared = append(spared, control.Allowed{Prefix: inside, Origin: origin})
+	}
+	return spared
+}
+
+// errNoAddress says that a request, or an entry of it, is empty.
+var errNoAddress = &control.Error{Kind: control.Usage, Text: "an address or a prefix is missing"}
+
+// named is what request bans, as bans have it.
+func (r rules) named(request control.BanRequest) ([]netip.Prefix, error) {
+	list, err := listed(request.Prefixes, request.Addresses, request.List)
+	if err != nil {
+		return nil, err
+	}
+	prefixes := make([]netip.Prefix, 0, list.Len())
+	for _, prefix := range list.Prefixes {
+		prefix, err := canonical(prefix)
+		if err != nil {
+			return nil, err
+		}
+		prefixes = append(prefixes, prefix)
+	}
+	for _, addr := range list.Addresses {
+		if !addr.IsValid() {
+			return nil, errNoAddress
+		}
+		prefixes = append(prefixes, r.target(addr))
+	}
+	if len(prefixes) == 0 {
+		return nil, errNoAddress
+	}
+	return prefixes, nil
+}
+
+// target is what to ban for addr: its prefix, or the address alone where the prefix holds
+// an allowed address.
+func (r rules) target(addr netip.Addr) netip.Prefix {
+	prefix := ban.Of(addr, r.config.IPv6Prefix)
+	if !prefix.IsSingleIP() && len(r.allowed.Within(prefix)) > 0 {
+		return ban.Single(addr)
+	}
+	return prefix
+}
+
+// listed is all that a request names; text is more of it, one a line.
+func listed(prefixes []netip.Prefix, addresses []netip.Addr, text string) (ban.List, error) {
+	list := ban.List{Prefixes: slices.Clip(prefixes), Addresses: slices.Clip(addresses)}
+	mistakes, err := list.Read("list", strings.NewReader(text))
+	if err = errors.Join(append(mistakes[:min(len(mistakes), 10)], err)...); err != nil {
+		return ban.List{}, &control.Error{Kind: control.Usage, Text: err.Error()}
+	}
+	return list, nil
+}
+
+// canonical is prefix as bans have it, masked and IPv4 never in its mapped form, whatever
+// the client sent.
+func canonical(prefix netip.Prefix) (netip.Prefix, error) {
+	if !prefix.IsValid() {
+		return netip.Prefix{}, errNoAddress
+	}
+	if !prefix.Addr().Is4In6() {
+		return prefix.Masked(), nil
+	}
+	same, err := ban.ParsePrefix(prefix.String())
+	if err != nil {
+		return netip.Prefix{}, &control.Error{Kind: control.Usage, Text: err.Error()}
+	}
+	return same, nil
+}
+
+// template is the ban that request makes, without its prefix, and how long it lasts.
+func (r rules) template(request control.BanRequest, now time.Time) (time.Duration, ban.Ban, error) {
+	times, ok := r.config.Defaults, true
+	jail := ban.ByHand
+	if request.Jail != "" {
+		jail = request.Jail
+		times, ok = r.config.Jail(jail)
+	}
+	if !ok {
+		return 0, ban.Ban{}, &control.Error{Kind: control.Usage, Text: fmt.Sprintf("there is no jail %q", request.Jail), Hint: "xdpban status lists them"}
+	}
+	length := times.BanTime
+	if request.Seconds < 0 || request.Seconds > int64(jails.MaxTime/time.Second) {
+		return 0, ban.Ban{}, &control.Error{Kind: control.Usage, Text: fmt.Sprintf("cannot ban for %d seconds", request.Seconds)}
+	}
+	if request.Seconds > 0 {
+		length = time.Duration(request.Seconds) * time.Second
+	}
+	b := ban.Ban{Jail: jail, Reason: request.Reason, Since: now, End: now.Add(length), Quiet: times.QuietTime, Hand: true, Forced: request.Force}
+	if times.MaxBanTime > 0 {
+		b.Limit = now.Add(max(times.MaxBanTime, length))
+	}
+	return length, b, nil
+}
+
+// everybody is the shortest prefix that an operator may ban without force.
+const (
+	everybodyV4 = 8
+	everybodyV6 = 16
+)
+
+// permit refuses what would lock out the operator or the host itself.
+func (r rules) permit(p *plan, prefix netip.Prefix) error {
+	const hint = "--force bans it all the same"
+	if p.force {
+		return nil
+	}
+	if allowed, origin, ok := r.allowed.Covering(prefix); ok {
+		return &control.Error{Kind: control.Usage, Text: fmt.Sprintf("%s is never banned: %s (%s)", shown(prefix), shown(allowed), origin), Hint: hint}
+	}
+	for _, addr := range p.spare {
+		if prefix.Contains(addr.Unmap()) {
+			return &control.Error{Kind: control.Usage, Text: fmt.Sprintf("%s is where you are logged in from (%s)", shown(prefix), addr), Hint: hint}
+		}
+	}
+	if shortest := everybody(prefix); prefix.Bits() < shortest {
+		return &control.Error{Kind: control.Usage, Text: fmt.Sprintf("%s is too much of the internet (wider than /%d)", prefix, shortest), Hint: hint}
+	}
+	return nil
+}
+
+func everybody(prefix netip.Prefix) int {
+	if prefix.Addr().Is4() {
+		return everybodyV4
+	}
+	return everybodyV6
+}
+
+// unbanByHand ends the bans that request names and says which of them had none.
+func (d *Daemon) unbanByHand(ctx context.Context, request control.UnbanRequest) (control.UnbanReply, error) {
+	reply := control.UnbanReply{Unbanned: []netip.Prefix{}, Absent: []control.Absent{}}
+	if request.All {
+		if err := d.pickAll(ctx, &reply); err != nil {
+			return reply, err
+		}
+	} else {
+		list, err := listed(request.Prefixes, request.Addresses, request.List)
+		if err != nil {
+			return reply, err
+		}
+		if err := d.pickListed(ctx, &reply, list); err != nil {
+			return reply, err
+		}
+	}
+	slices.SortFunc(reply.Unbanned, ban.Compare)
+	reply.Unbanned = slices.Compact(reply.Unbanned) // neighbours have one ban
+	for some := range slices.Chunk(reply.Unbanned, batch) {
+		if err := d.turn(ctx, func() error { return d.unban(some) }); err != nil {
+			return reply, err
+		}
+	}
+	err := d.turn(context.WithoutCancel(ctx), func() error { d.reportUnbanned(reply.Unbanned, "by hand"); return nil })
+	if reply.Count = len(reply.Unbanned); reply.Count > control.Named {
+		reply.Unbanned = []netip.Prefix{}
+		d.swollen.Store(true)
+	}
+	return reply, err
+}
+
+// pickAll picks every ban that there is when it begins, and some that come meanwhile.
+func (d *Daemon) pickAll(ctx context.Context, reply *control.UnbanReply) error {
+	if err := d.turn(ctx, func() error { clear(d.refused); return nil }); err != nil {
+		return err
+	}
+	for page := 0; page < d.bans.Pages(); {
+		var some []netip.Prefix // reply grows off the loop
+		err := d.turn(ctx, func() error {
+			for ; page < d.bans.Pages() && len(some) < batch; page++ {
+				for b := range d.bans.Page(page) {
+					some = append(some, b.Prefix)
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		reply.Unbanned = append(reply.Unbanned, some...)
+	}
+	return nil
+}
+
+// pickListed picks what list names.
+func (d *Daemon) pickListed(ctx context.Context, reply *control.UnbanReply, list ban.List) error {
+	for i, prefix := range list.Prefixes {
+		var err error
+		if list.Prefixes[i], err = canonical(prefix); err != nil {
+			return err
+		}
+	}
+	for _, addr := range list.Addresses {
+		if !addr.IsValid() {
+			return errNoAddress
+		}
+	}
+	err := pickInTurns(ctx, d, reply, list.Prefixes, func(some *control.UnbanReply, prefix netip.Prefix) {
+		d.pick(some, prefix, prefix)
+	})
+	if err != nil {
+		return err
+	}
+	return pickInTurns(ctx, d, reply, list.Addresses, func(some *control.UnbanReply, addr netip.Addr) {
+		d.pick(some, ban.Single(addr), ban.Single(addr), ban.Of(addr, d.config.IPv6Prefix))
+	})
+}
+
+// pickInTurns calls pick with each of list, on the loop. What it picks is added to reply.
+func pickInTurns[T any](ctx context.Context, d *Daemon, reply *control.UnbanReply, list []T, pick func(*control.UnbanReply, T)) error {
+	for some := range slices.Chunk(list, batch) {
+		var part control.UnbanReply // reply grows off the loop
+		err := d.turn(ctx, func() error {
+			for _, item := range some {
+				pick(&part, item)
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		reply.Unbanned = append(reply.Unbanned, part.Unbanned...)
+		reply.Absent = append(reply.Absent, part.Absent[:min(len(part.Absent), max(0, control.Named-len(reply.Absent)))]...)
+		reply.Absents += part.Absents
+	}
+	return nil
+}
+
+// pick adds the first of candidates that is banned to what is unbanned. Failures counted
+// for it are forgotten in any case.
+func (d *Daemon) pick(reply *control.UnbanReply, asked netip.Prefix, candidates ...netip.Prefix) {
+	for _, prefix := range candidates {
+		if d.bans.Has(prefix) {
+			reply.Unbanned = append(reply.Unbanned, prefix)
+			return
+		}
+		delete(d.refused, prefix)
+		d.jails.Forget(prefix)
+	}
+	reply.Absents++
+	absent := control.Absent{Prefix: asked}
+	for bits := asked.Bits() - 1; bits >= 0 && !absent.Covered.IsValid(); bits-- {
+		wider := netip.PrefixFrom(asked.Addr(), bits).Masked()
+		if d.bans.Has(wider) {
+			absent.Covered = wider
+		}
+	}
+	reply.Absent = append(reply.Absent, absent)
+}

@@ -1,0 +1,90 @@
+package loader
+
+import (
+	"fmt"
+)
+
+// adoptBans learns what the maps hold.
+func (l *Loader) adoptBans() error {
+	if err := l.maps.State.Lookup(uint32(0), &l.contents); err != nil {
+		return fmt.Errorf("read state: %w", err)
+	}
+	var err error
+	if l.labels, err = readLabels(l.maps.Labels); err != nil {
+		return err
+	}
+	now, err := l.clock.now()
+	if err != nil {
+		return err
+	}
+	l.contents.Held, l.contents.Nets = 0, 0
+	l.contents.Ipv6Prefix = uint32(l.settings.IPv6Prefix)
+	a := adoption{used: make(map[uint32]bool), foreign: staging{now: now, at: make(map[source]int)}}
+	err = (&reader{maps: &l.maps, now: now}).each(func(list []found) error {
+		for i := range list {
+			l.adoptOne(&a, &list[i])
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if err := l.labels.keepOnly(a.used); err != nil {
+		return err
+	}
+	if _, err := deleteAll(l.maps.Bans, addresses(a.doubled)); err != nil {
+		return fmt.Errorf("delete bans that are held by hand: %w", err)
+	}
+	if err := l.write(a.foreign.bans); err != nil {
+		return fmt.Errorf("keep bans made under another ipv6_prefix: %w", err)
+	}
+	return nil
+}
+
+// An adoption is what was found among the bans of an earlier Loader.
+type adoption struct {
+	used    map[uint32]bool // labels
+	foreign staging         // bans that belong elsewhere under this ipv6_prefix
+	doubled []place         // bans that a Loader moved when it died
+}
+
+func (l *Loader) adoptOne(a *adoption, f *found) {
+	a.used[f.value.Label] = true
+	l.contents.NextId = max(l.contents.NextId, f.value.Id+1)
+	l.contents.add(f.table, 1)
+	r := decode(f.prefix(), &f.value, a.foreign.now, l.labels.names[f.value.Label])
+	twice := l.account.Has(r.Prefix)
+	switch home := l.home(f); {
+	case home.table != f.table && !twice:
+		a.foreign.put(staged{place: home, value: f.value, ban: r, fresh: true})
+		return
+	case home.table != f.table:
+		return
+	case f.table == inHeld && twice:
+		a.doubled = append(a.doubled, placeIn(inBans, r.Prefix))
+	}
+	l.account.Put(r.Ban)
+	l.account.Note(r, 0)
+}
+
+// home is where f belongs. With another ipv6_prefix that may be elsewhere: a single source
+// has become a prefix, or the other way round.
+func (l *Loader) home(f *found) place { return l.placeFor(f.prefix(), f.value.Flags&flagHand != 0) }
+
+// dropForeign deletes bans from where no program looks for them any more.
+func (l *Loader) dropForeign() error {
+	var foreign []place
+	err := (&reader{maps: &l.maps}).each(func(list []found) error {
+		for i := range list {
+			if l.home(&list[i]).table != list[i].table {
+				foreign = append(foreign, list[i].place)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	_, err = l.deletePlaces(foreign)
+	return err
+}
