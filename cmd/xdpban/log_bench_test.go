@@ -74,7 +74,7 @@ func (s *service) samples(tb testing.TB) []string {
 	var messages []string
 	for _, text := range s.attacks {
 		found := false
-		for _, sample := range f.Spec().Samples {
+		for _, sample := range f.Spec().AllSamples() {
 			if s.takes(&sample.V, text) {
 				messages, found = append(messages, s.lead.ReplaceAllString(sample.V.Line, "")), true
 			}
@@ -123,6 +123,33 @@ func (s *service) write(tb testing.TB, path string, lines, percent int) (attacks
 		tb.Fatal(err)
 	}
 	return attacks
+}
+
+func TestWrittenLogsHoldWhatTheySay(t *testing.T) {
+	for _, s := range services {
+		path := filepath.Join(t.TempDir(), "log")
+		attacks := s.write(t, path, 1000, 50)
+		f, _, err := jails.FindFilter("", s.filter)
+		if err != nil {
+			t.Fatal(err)
+		}
+		log, err := os.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer log.Close()
+		lines, matched, reader := 0, 0, f.NewReader(time.Local)
+		err = eachLine(log, func(_ int, line []byte) error {
+			lines++
+			if reader.Read(line, time.Now()).Outcome == filter.Matched {
+				matched++
+			}
+			return nil
+		})
+		if err != nil || lines != 1000 || matched != attacks || attacks < 400 {
+			t.Errorf("%s: %d lines, %d match of %d attacks, %v", s.filter, lines, matched, attacks, err)
+		}
+	}
 }
 
 // real is the path of the real xdpban: the test binary starts slower. It goes with the lab.

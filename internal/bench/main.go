@@ -6,6 +6,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -15,7 +16,6 @@ import (
 	"regexp"
 	"strings"
 	"syscall"
-	"time"
 )
 
 func main() {
@@ -56,18 +56,18 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 		if !chosen.MatchString(s.room + "." + s.bench) {
 			continue
 		}
-		began := time.Now()
-		fmt.Fprintf(progress, "%s %s: %s\n", s.room, s.bench, s.title)
-		found, err := s.measure(ctx, *quick, raw)
-		if err != nil {
+		found, err := s.measure(ctx, *quick, raw, progress)
+		if err != nil && ctx.Err() == nil {
 			failed++
 			fmt.Fprintf(progress, "  %v; see %s\n", err, *path)
 		}
-		fmt.Fprintf(progress, "  took %v\n", time.Since(began).Round(time.Second))
 		t.add(s, found)
 	}
 	t.print(out, *markdown)
 	fmt.Fprintf(out, "\nThe raw runs are in %s.\n", *path)
+	if ctx.Err() != nil {
+		return errors.New("interrupted: what came to an end is in the table")
+	}
 	if failed > 0 {
 		return fmt.Errorf("%d suites failed", failed)
 	}

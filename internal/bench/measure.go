@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/perf/benchfmt"
 )
@@ -22,22 +23,25 @@ type findings struct {
 	reasons map[string]string               // why there are none
 }
 
-// measure runs the suite and writes what it prints to raw. With an error may come findings.
-// Whatever it starts or makes is gone when measure returns, also when ctx ends it.
-func (s suite) measure(ctx context.Context, quick bool, raw io.Writer) (findings, error) {
+// measure runs the suite, tells of it, and writes what it prints to raw. With an error may come
+// findings. Whatever it starts or makes is gone when measure returns, also when ctx ends it.
+func (s suite) measure(ctx context.Context, quick bool, raw, progress io.Writer) (findings, error) {
+	if ctx.Err() != nil {
+		return findings{}, ctx.Err()
+	}
 	dir, err := os.MkdirTemp("", "bench-")
 	if err != nil {
 		return findings{}, fmt.Errorf("make a directory for logs: %w", err)
 	}
 	defer os.RemoveAll(dir)
+	fmt.Fprintf(progress, "%s %s: %s\n", s.room, s.bench, s.title)
+	began := time.Now()
 	out := new(bytes.Buffer)
 	cmd := s.command(ctx, quick)
 	cmd.Env = append(os.Environ(), "TMPDIR="+dir, "REQUIRE_KERNEL=1")
 	cmd.Stdout, cmd.Stderr = io.MultiWriter(out, raw), io.MultiWriter(out, raw)
 	err = cmd.Run()
-	if ctx.Err() != nil {
-		err = ctx.Err()
-	}
+	fmt.Fprintf(progress, "  took %v\n", time.Since(began).Round(time.Second))
 	return read(out.Bytes()), err
 }
 
