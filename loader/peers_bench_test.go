@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
 
 	"xdpban/internal/ban"
 	"xdpban/internal/lab"
@@ -69,14 +70,16 @@ func BenchmarkXDPFilter(b *testing.B) {
 		frame []byte
 		want  Verdict
 		drawn bool
+		first asm.Instructions // of what is drawn
 	}{
-		{"pass/v4", from(bystander), Pass, false},
-		{"pass/v6", from("2001:db8:ffff::1"), Pass, false},
-		{"pass/vlan", frame(bystander, typeVLAN, typeIPv4), Pass, false},
-		{"drop/v4", from("10.0.0.7"), Drop, false},
-		{"drop/v6", from("2001:db8:0:7::"), Drop, false},
-		{"drop/vlan", frame("10.0.0.7", typeVLAN, typeIPv4), Drop, false},
-		{"drop/random", from("10.0.0.0"), Drop, true},
+		{"pass/v4", from(bystander), Pass, false, nil},
+		{"pass/v6", from("2001:db8:ffff::1"), Pass, false, nil},
+		{"pass/vlan", frame(bystander, typeVLAN, typeIPv4), Pass, false, nil},
+		{"drop/v4", from("10.0.0.7"), Drop, false, nil},
+		{"drop/v6", from("2001:db8:0:7::"), Drop, false, nil},
+		{"drop/vlan", frame("10.0.0.7", typeVLAN, typeIPv4), Drop, false, nil},
+		{"drop/random/pace=close", from("10.0.0.0"), Drop, true, nil},
+		{"drop/random/pace=apart", from("10.0.0.0"), Drop, true, fence()},
 	} {
 		b.Run(test.name, func(b *testing.B) {
 			contenders := []contender{{"xdp-filter", theirs, test.frame}, {"ours", l.prog, test.frame}, {"bare", bare(b, test.want), test.frame}}
@@ -85,7 +88,7 @@ func BenchmarkXDPFilter(b *testing.B) {
 					b.Fatalf("%s: %v, %v; want %v", c.name, got, err, test.want)
 				}
 				if test.drawn {
-					contenders[i].prog = drawn(b, c.prog, n)
+					contenders[i].prog = drawn(b, c.prog, n, test.first...)
 				}
 			}
 			race(b, contenders...)

@@ -13,7 +13,7 @@ import (
 
 // machine says on what the figures were measured, and against which versions.
 func machine(packages []string) string {
-	text := fmt.Sprintf("%s, %d CPUs, Linux %s, %s", processor(), runtime.NumCPU(), kernel(), runtime.Version())
+	text := fmt.Sprintf("%s, %d CPUs (load %s at the start), Linux %s, %s", processor(), runtime.NumCPU(), load(), kernel(), runtime.Version())
 	var versions []string
 	for _, p := range packages {
 		out, err := exec.Command("dpkg-query", "-W", "-f", "${Package} ${Version}", p).Output()
@@ -40,6 +40,16 @@ func processor() string {
 		}
 	}
 	return runtime.GOARCH
+}
+
+// load is how many programs wanted a CPU in the last minute.
+func load() string {
+	text, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return "?"
+	}
+	last, _, _ := strings.Cut(string(text), " ")
+	return last
 }
 
 func kernel() string {

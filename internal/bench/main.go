@@ -36,9 +36,13 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 	quick := flags.Bool("quick", false, "once instead of several times, and the long ones shorter")
 	only := flags.String("only", "", "run those suites alone whose `REGEXP` matches room and benchmark, as ./loader.Ban")
 	path := flags.String("raw", "bin/bench.txt", "write the raw runs to `FILE`")
+	before := flags.String("read", "", "run nothing: print the table of the raw runs in `FILE`")
 	peers := flags.String("peers", "", "Debian `PACKAGES` whose versions are told with the table")
 	if err := flags.Parse(args); err != nil {
 		return err
+	}
+	if *before != "" {
+		return reprint(*before, out, *markdown)
 	}
 	chosen, err := regexp.Compile(*only)
 	if err != nil {
@@ -49,8 +53,8 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 		return err
 	}
 	defer raw.Close()
-
 	t := table{machine: machine(strings.Fields(*peers))}
+	fmt.Fprintln(raw, machineKey+t.machine)
 	failed := 0
 	for _, s := range suites {
 		if !chosen.MatchString(s.room + "." + s.bench) {
@@ -68,10 +72,31 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 	if ctx.Err() != nil {
 		return errors.New("interrupted: what came to an end is in the table")
 	}
+	if len(t.lines) == 0 {
+		return fmt.Errorf("no suite matches %s", *only)
+	}
 	if failed > 0 {
 		return fmt.Errorf("%d suites failed", failed)
 	}
 	return raw.Close()
+}
+
+// machineKey begins the line of raw runs that says on what they were made.
+const machineKey = "machine: "
+
+// reprint prints the table of runs that were made before.
+func reprint(path string, out io.Writer, markdown bool) error {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	first, _, _ := strings.Cut(string(text), "\n")
+	t, found := table{machine: strings.TrimPrefix(first, machineKey)}, read(text)
+	for _, s := range suites {
+		t.add(s, found)
+	}
+	t.print(out, markdown)
+	return nil
 }
 
 func create(path string) (*os.File, error) {

@@ -42,7 +42,11 @@ func (s suite) measure(ctx context.Context, quick bool, raw, progress io.Writer)
 	cmd.Stdout, cmd.Stderr = io.MultiWriter(out, raw), io.MultiWriter(out, raw)
 	err = cmd.Run()
 	fmt.Fprintf(progress, "  took %v\n", time.Since(began).Round(time.Second))
-	return read(out.Bytes()), err
+	found := read(out.Bytes())
+	if err != nil && found.reasons[s.bench] == "" {
+		found.reasons[s.bench] = err.Error()
+	}
+	return found, err
 }
 
 // command is that of the suite. The group of processes that it starts ends together.
