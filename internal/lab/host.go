@@ -33,7 +33,7 @@ func NewHost() (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	h.links, err = netlink.NewHandleAt(h.ns)
+	h.links, err = netlink.NewHandleAt(h.ns, unix.NETLINK_ROUTE)
 	if err != nil {
 		h.ns.Close()
 		return nil, fmt.Errorf("open netlink: %w", err)
