@@ -202,6 +202,7 @@ var suites = []suite{
 		room: "./internal/daemon", bench: "Million", count: 1, title: "a million bans from a list, by xdpban ban --file",
 		rows: []row{
 			{"until the command is done", "", "s", atMost(2, "s")},
+			{"CPU time of the command and the daemon", "", "cpu-s", shown("s")},
 			{"meanwhile, from a line to the kernel's map, longest", "", "map-p100-ms", atMost(1000, "ms")},
 			{"the daemon's memory a ban", "", "B/ban", shown("B")},
 		},
