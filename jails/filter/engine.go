@@ -52,6 +52,7 @@ type runner struct {
 	auto   func() *regexp.Regexp // of expr
 	back   *regexp2.Regexp       // nil: Linear
 	groups []string              // names, by index; one name may stand for several groups
+	guards *guarded              // Backtracking: what expr is guarded by; nil: it is not
 	needs  func() needs          // of expr
 }
 
@@ -94,10 +95,17 @@ func (p *pattern) runner() (runner, error) {
 		return runner{}, fmt.Errorf("cannot be run: %w", err)
 	}
 	back.MatchTimeout = matchLimit
-	m, err := linear(p.wider(), p.groups)
-	if err != nil {
-		m = runner{groups: p.groups}
+	guards, expr := p.guarded(), ""
+	if guards != nil {
+		expr = guards.expr
+	} else {
+		expr = p.wider()
 	}
+	m, err := linear(expr, p.groups)
+	if err != nil {
+		m, guards = runner{groups: p.groups}, nil
+	}
+	m.guards = guards
 	m.back = back
 	return m, nil
 }

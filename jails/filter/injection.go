@@ -44,6 +44,8 @@ type Injection struct {
 	To      int        //
 	True    netip.Addr // whom the daemon names
 	Planted netip.Addr // who comes out
+
+	part func() string // says Part, which takes a while
 }
 
 // Whom made lines name. Both are of the ranges for documentation.
@@ -110,6 +112,9 @@ func (f *Filter) injection(i int, lures []string, samples [][]byte) Injection {
 		if worst.Verdict == Moves {
 			break
 		}
+	}
+	if worst.part != nil {
+		worst.Part, worst.part = worst.part(), nil
 	}
 	return worst
 }
@@ -339,7 +344,7 @@ func (a *attack) plant(i int, planted string) (Injection, bool) {
 		return Injection{}, false
 	}
 	from := len(text(segments[:i]))
-	found := Injection{Verdict: Escapes, Rule: a.rule, By: by, Part: a.part(i), Line: line, From: from, To: from + len(planted), True: a.true, Planted: who}
+	found := Injection{Verdict: Escapes, Rule: a.rule, By: by, part: func() string { return a.part(i) }, Line: line, From: from, To: from + len(planted), True: a.true, Planted: who}
 	if a.admits(a.segments[i], planted) {
 		found.Verdict = Moves
 	}

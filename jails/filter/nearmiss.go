@@ -52,14 +52,18 @@ func (s *Searcher) NearMiss(line []byte, now time.Time) (NearMiss, bool) {
 		return NearMiss{}, false
 	}
 	best := NearMiss{Score: shortest - 1}
+	var step *syntax.Regexp
 	for i, p := range s.rules {
 		if p == nil {
 			continue
 		}
-		if near := p.in(rest); near.Score > best.Score {
-			best = near
+		if near, next := p.in(rest); near.Score > best.Score {
+			best, step = near, next
 			best.Rule = i
 		}
+	}
+	if step != nil {
+		best.Want = s.rules[best.Rule].want(step)
 	}
 	best.At = inLine(line, rest, best.At)
 	return best, best.Score >= shortest
@@ -145,9 +149,9 @@ func (p *progress) first(n int, text []byte) []int {
 	return p.firsts[n].FindIndex(text)
 }
 
-// in is how far the rule gets in rest. Only the header may be what it misses: then the place is
-// where its message begins.
-func (p *progress) in(rest []byte) NearMiss {
+// in is how far the rule gets in rest, and what it wants next, unless Want says that already. Only the
+// header may be what it misses: then the place is where its message begins.
+func (p *progress) in(rest []byte) (near NearMiss, next *syntax.Regexp) {
 	from := 0
 	if p.header != nil {
 		if found := p.header.FindIndex(rest); found != nil {
@@ -156,14 +160,14 @@ func (p *progress) in(rest []byte) NearMiss {
 	}
 	reached := p.reached(rest[from:])
 	if reached == len(p.steps) {
-		return NearMiss{At: from, Want: "what look-around in its regex demands", Score: p.score(reached)}
+		return NearMiss{At: from, Want: "what look-around in its regex demands", Score: p.score(reached)}, nil
 	}
-	near := p.stop(rest[from:], reached)
+	near = p.stop(rest[from:], reached)
 	near.At += from
 	if found := p.all.FindIndex(rest); found != nil && near.Score < p.score(len(p.steps)) {
-		return p.misplaced(found[0])
+		return p.misplaced(found[0]), nil
 	}
-	return near
+	return near, p.steps[reached]
 }
 
 // reached is how many steps text has from its start.
@@ -203,7 +207,7 @@ func (p *progress) score(n int) int {
 // stop is the near miss of text that has the first reached steps and not the next.
 func (p *progress) stop(text []byte, reached int) NearMiss {
 	next := p.steps[reached]
-	near := NearMiss{Want: p.want(next), Score: p.score(reached)}
+	near := NearMiss{Score: p.score(reached)}
 	firm := reached
 	for firm > 0 && isWild(p.steps[firm-1]) {
 		firm--

@@ -126,8 +126,9 @@ func (s *scan) first(text []byte, r *Reader, accept func(capture) bool) int {
 	if number < 0 {
 		return -1
 	}
-	if rule := &s.rules[limit]; rule.engine() == Linear {
-		if accept(capture{rule, text, at, s.machine}) {
+	rule := &s.rules[limit]
+	if found := (capture{rule, text, at, s.machine, rule.guards}); found.isExact() {
+		if accept(found) {
 			return limit
 		}
 		limit++
@@ -160,10 +161,32 @@ type capture struct {
 	text    []byte       // valid until the next line is read
 	at      []int        // as runner.find gives it; nil: machine knows
 	machine *dfa.Machine // as it is until it is given another text
+	guards  *guarded     // whose groups at or machine know; nil: the rule's own
+}
+
+// isExact reports whether c, of the automaton, is what the rule's own engine would find.
+func (c *capture) isExact() bool {
+	if c.rule.engine() == Linear {
+		return true
+	}
+	return c.guards != nil && c.guards.hold(c)
 }
 
 // group is where a group stands, by number; -1, -1 if it took no part. 0 is the whole match.
 func (c *capture) group(i int) (from, to int) {
+	if c.guards == nil {
+		return c.raw(i)
+	}
+	for _, i := range c.guards.index[i] {
+		if from, to = c.raw(i); from >= 0 {
+			return from, to
+		}
+	}
+	return -1, -1
+}
+
+// raw is group by the number in the regex that was run.
+func (c *capture) raw(i int) (from, to int) {
 	if c.at == nil {
 		return c.machine.Group(c.text, i)
 	}

@@ -14,6 +14,14 @@ type writer struct {
 	engine Engine
 	wide   bool // write what every match also matches, for automata: no captures, look-around or references
 	labels bool // wide: captures nevertheless, with names
+
+	guards    *guarded     // wide: what it cannot see to is guarded; nil: it is left out
+	unguarded bool         // something could not be
+	loops     int          // that are open
+	folds     int          // groups that ignore case, and are open
+	closed    map[int]bool // groups that are
+	asked     uint64       // groups that conditions ask for
+	set       uint64       // those of them that took part on this way
 }
 
 // write is p for an engine. Groups have the indices that they have in p.
@@ -46,7 +54,7 @@ func (w *writer) node(n *node) {
 	case opClass:
 		w.class(n.class)
 	case opConcat:
-		w.row(n.subs)
+		w.row(n)
 	case opAlternate:
 		w.alternate(n.subs)
 	case opRepeat:
@@ -60,8 +68,9 @@ func (w *writer) node(n *node) {
 	}
 }
 
-func (w *writer) row(subs []*node) {
-	for _, sub := range subs {
+func (w *writer) row(n *node) {
+	w.unguarded = w.unguarded || n.goesOn()
+	for _, sub := range n.subs {
 		w.node(sub)
 	}
 }
@@ -97,10 +106,17 @@ func (w *writer) place(n *node) {
 		w.choose(n.flags.multi, `(?m:^)`, `\A`)
 	case opLineEnd:
 		w.choose(n.flags.multi, `(?m:$)`, w.end())
-	case opBoundary:
-		w.choose(w.wide, ``, `\b`)
-	case opNoBoundary:
-		w.choose(w.wide, ``, `\B`)
+	case opBoundary, opNoBoundary:
+		w.boundary(n)
+	}
+}
+
+func (w *writer) boundary(n *node) {
+	switch {
+	case w.guards != nil:
+		w.guardBoundary(n)
+	case !w.wide:
+		w.choose(n.op == opBoundary, `\b`, `\B`)
 	}
 }
 
@@ -123,9 +139,28 @@ func (w *writer) end() string {
 const mostRepeats = 1000
 
 func (w *writer) repeat(n *node) {
+	if w.guards != nil {
+		if text, each, ok := n.tempered(); ok {
+			w.guardTempered(n, text, each)
+			return
+		}
+		w.unguarded = w.unguarded || n.how == '+' || max(n.min, n.max) > mostRepeats || n.max != 1 && n.subs[0].mayBeEmpty()
+	}
+	loops := n.max != 1
+	if loops {
+		w.loops++
+	}
 	w.WriteString("(?:")
 	w.node(n.subs[0])
 	w.WriteByte(')')
+	if loops {
+		w.loops--
+	}
+	w.count(n)
+}
+
+// count writes how often n comes.
+func (w *writer) count(n *node) {
 	min, max := n.min, n.max
 	if w.wide && (min > mostRepeats || max > mostRepeats) {
 		min, max = 0, -1
@@ -143,6 +178,9 @@ func (w *writer) repeat(n *node) {
 
 func (w *writer) group(n *node) {
 	switch {
+	case n.op == opLook && w.guards != nil:
+		w.guardLook(n)
+		return
 	case n.op == opLook && w.wide:
 		return
 	case n.op == opLook:
@@ -151,6 +189,8 @@ func (w *writer) group(n *node) {
 		w.choose(n.not, "!", "=")
 	case n.op == opAtomic && !w.wide:
 		w.WriteString("(?>")
+	case n.op == opCapture && w.guards != nil:
+		fmt.Fprintf(w, "(?P<%s>", w.guards.label(n.group))
 	case n.op == opCapture && w.labels:
 		fmt.Fprintf(w, "(?P<%s>", groupLabel(n.group))
 	case n.op == opCapture && !w.wide && w.engine == Linear:
@@ -160,13 +200,25 @@ func (w *writer) group(n *node) {
 	default:
 		w.WriteString("(?:")
 	}
-	if n.flags.fold {
-		w.WriteString("(?i:")
-	} else {
-		w.WriteString("(?-i:")
-	}
-	w.node(n.subs[0])
+	w.unguarded = w.unguarded || n.op == opAtomic || n.op == opCapture && n.endsLine()
+	w.folded(n)
 	w.WriteString("))")
+	if n.op == opCapture && w.closed != nil {
+		w.closed[n.group] = true
+	}
+}
+
+// folded writes what is in the group n, in any case or not.
+func (w *writer) folded(n *node) {
+	if !n.flags.fold {
+		w.WriteString("(?-i:")
+		w.node(n.subs[0])
+		return
+	}
+	w.WriteString("(?i:")
+	w.folds++
+	w.node(n.subs[0])
+	w.folds--
 }
 
 // groupLabel names a group where the engine would number it differently.
@@ -175,6 +227,8 @@ func groupLabel(index int) string { return fmt.Sprintf("g%d", index) }
 // reference writes what depends on a group.
 func (w *writer) reference(n *node) {
 	switch {
+	case w.guards != nil:
+		w.guardReference(n)
 	case n.op == opBackref && w.wide:
 		w.WriteString(`(?s:.*)`)
 	case n.op == opBackref:

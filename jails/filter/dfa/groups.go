@@ -48,11 +48,13 @@ func (m *Machine) slow(line []byte) []int {
 }
 
 // trace goes back from the end of the match and notes in m.ends where the slots of asked were
-// crossed last. It returns false where the trail is lost.
+// crossed last. It returns false where the trail is lost. Who asks twice will want to know all.
 func (m *Machine) trace(line []byte, asked uint64) bool {
-	asked &^= m.known
-	if asked == 0 {
+	if asked &^= m.known; asked == 0 {
 		return true
+	}
+	if m.known != 0 {
+		asked = (1<<(2*m.set.rules[m.found.rule].groups) - 1) &^ m.known
 	}
 	f := &m.found
 	if f.row == 0 || f.end < m.lost {
