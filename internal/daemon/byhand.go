@@ -21,9 +21,15 @@ import (
 type rules struct {
 	config  *jails.Config
 	allowed *ban.Set
+	batch   int // how many bans change in one turn
 }
 
-func (d *Daemon) rules() rules { return rules{d.config, d.allowed} }
+func (d *Daemon) rules() rules { return rules{d.config, d.allowed, d.enforcer.Batch()} }
+
+// rulesNow asks the loop for the rules.
+func (d *Daemon) rulesNow(ctx context.Context) (rules, error) {
+	return ask(ctx, d, func() (rules, error) { return d.rules(), nil })
+}
 
 // A plan is bans by hand that have been checked, and how far they have been made.
 type plan struct {
@@ -40,7 +46,7 @@ type plan struct {
 
 // banByHand does what an operator asks for, all of it or nothing.
 func (d *Daemon) banByHand(ctx context.Context, request control.BanRequest) (control.BanReply, error) {
-	r, err := ask(ctx, d, func() (rules, error) { return d.rules(), nil })
+	r, err := d.rulesNow(ctx)
 	if err != nil {
 		return control.BanReply{}, err
 	}
@@ -48,7 +54,7 @@ func (d *Daemon) banByHand(ctx context.Context, request control.BanRequest) (con
 	if err != nil {
 		return reply, err
 	}
-	if len(p.prefixes) > batch {
+	if len(p.prefixes) > p.batch {
 		d.lists.Lock() // else one could take back what another has made
 		defer d.lists.Unlock()
 		defer d.swollen.Store(true)
@@ -59,12 +65,12 @@ func (d *Daemon) banByHand(ctx context.Context, request control.BanRequest) (con
 	if err != nil {
 		return reply, errors.Join(err, d.takeBack(p))
 	}
-	return reply, d.turn(context.WithoutCancel(ctx), func() error { d.reportPlan(p); return nil })
+	return reply, nil
 }
 
-// begin makes the next batch of p's bans.
+// begin makes the next batch of p's bans, and tells of all after the last.
 func (d *Daemon) begin(p *plan) error {
-	some := p.prefixes[p.done:min(p.done+batch, len(p.prefixes))]
+	some := p.prefixes[p.done:min(p.done+p.batch, len(p.prefixes))]
 	bans := make([]ban.Ban, len(some))
 	fresh := 0
 	for i, prefix := range some {
@@ -90,6 +96,9 @@ func (d *Daemon) begin(p *plan) error {
 	}
 	p.done += len(some)
 	p.fresh += fresh
+	if p.done == len(p.prefixes) {
+		d.reportPlan(p)
+	}
 	return nil
 }
 
@@ -104,7 +113,7 @@ func (d *Daemon) takeBack(p *plan) error {
 	if p.renewed == nil {
 		return nil
 	}
-	for before := range slices.Chunk(slices.Collect(p.renewed.All), batch) {
+	for before := range slices.Chunk(slices.Collect(p.renewed.All), p.batch) {
 		if err := d.turn(ctx, func() error { return d.enforcer.Restore(before...) }); err != nil {
 			return fmt.Errorf("take back what was done: %w", err)
 		}
@@ -115,7 +124,7 @@ func (d *Daemon) takeBack(p *plan) error {
 // takeBackSome ends the last batch of those of p's bans that were new. What others have
 // done to one of them since stays.
 func (d *Daemon) takeBackSome(p *plan) error {
-	some := p.prefixes[max(0, p.done-batch):p.done]
+	some := p.prefixes[max(0, p.done-p.batch):p.done]
 	var begun []netip.Prefix
 	for _, prefix := range some {
 		b, there := d.bans.Get(prefix)
@@ -326,6 +335,10 @@ func everybody(prefix netip.Prefix) int {
 // unbanByHand ends the bans that request names and says which of them had none.
 func (d *Daemon) unbanByHand(ctx context.Context, request control.UnbanRequest) (control.UnbanReply, error) {
 	reply := control.UnbanReply{Unbanned: []netip.Prefix{}, Absent: []control.Absent{}}
+	r, err := d.rulesNow(ctx)
+	if err != nil {
+		return reply, err
+	}
 	if request.All {
 		if err := d.pickAll(ctx, &reply); err != nil {
 			return reply, err
@@ -341,12 +354,12 @@ func (d *Daemon) unbanByHand(ctx context.Context, request control.UnbanRequest) 
 	}
 	slices.SortFunc(reply.Unbanned, ban.Compare)
 	reply.Unbanned = slices.Compact(reply.Unbanned) // neighbours have one ban
-	for some := range slices.Chunk(reply.Unbanned, batch) {
+	for some := range slices.Chunk(reply.Unbanned, r.batch) {
 		if err := d.turn(ctx, func() error { return d.unban(some) }); err != nil {
 			return reply, err
 		}
 	}
-	err := d.turn(context.WithoutCancel(ctx), func() error { d.reportUnbanned(reply.Unbanned, "by hand"); return nil })
+	err = d.turn(context.WithoutCancel(ctx), func() error { d.reportUnbanned(reply.Unbanned, "by hand"); return nil })
 	if reply.Count = len(reply.Unbanned); reply.Count > control.Named {
 		reply.Unbanned = []netip.Prefix{}
 		d.swollen.Store(true)

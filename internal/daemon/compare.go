@@ -76,7 +76,7 @@ func (l *ladder) refillChain(c *comparison, page *int) error {
 		return nil
 	}
 	var lost []ban.Ban
-	for visited := 0; *page < l.account.Pages() && visited < batch; *page++ {
+	for visited := 0; *page < l.account.Pages() && visited < l.Batch(); *page++ {
 		visited += 1 + l.account.PageLen(*page)
 		for _, b := range l.account.Unseen(*page, inChain) {
 			if !l.chain.Absent(b.Prefix.Addr()) && time.Until(b.End) > ending {

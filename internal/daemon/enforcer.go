@@ -27,6 +27,9 @@ type enforcer interface {
 	Account() *ban.Account
 	// Restore makes bans what they were before they were renewed.
 	Restore(...ban.Ban) error
+	// Batch is how many bans it takes at one time without holding up the loop for longer than
+	// it must.
+	Batch() int
 	// Due reports whether Sweep has left something to do.
 	Due() bool
 	// Lister reads the bans in force, off the loop.

@@ -436,6 +436,23 @@ func (l *ladder) Sweep() (ended []ban.Record, missing []netip.Prefix, err error)
 // Due reports whether XDP has more bans that may have ended.
 func (l *ladder) Due() bool { return l.xdp != nil && l.xdp.Due() }
 
+// rulesAtOnce is how many bans change together where each is a rule: whichever of them change,
+// the kernel reads all rules anew, so that many small steps take far longer than one.
+const rulesAtOnce = 1 << 14
+
+// Batch is larger where bans are rules.
+func (l *ladder) Batch() int {
+	if l.chain == nil {
+		return batch
+	}
+	for _, addr := range []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()} {
+		if l.chain.Strategy(addr) == fallback.Recent {
+			return rulesAtOnce
+		}
+	}
+	return batch
+}
+
 // Rooms are those of XDP's maps.
 func (l *ladder) Rooms() []control.Room {
 	if l.xdp == nil {

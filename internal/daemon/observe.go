@@ -108,6 +108,8 @@ func (o *observer) Sweep() (ended []ban.Record, missing []netip.Prefix, err erro
 	return ended, nil, nil
 }
 
+func (o *observer) Batch() int { return batch }
+
 func (o *observer) Due() bool { return len(o.bans.Due(time.Now(), 1)) > 0 }
 
 func (o *observer) Rooms() []control.Room {
