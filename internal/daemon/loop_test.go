@@ -458,6 +458,13 @@ func BenchmarkBusyLoop(b *testing.B) {
 	text := listFrom("10.0.0.0", n)
 	for b.Loop() {
 		d := newBench(b, keys{"maxbans": fmt.Sprint(n)})
+		var turns []time.Time // of the list that goes in, when each began
+		d.spy.on(func(what string, bans []ban.Ban) error {
+			if what == "ban" && len(bans) == batch {
+				turns = append(turns, time.Now())
+			}
+			return nil
+		})
 		idle := d.waits(func() { <-time.After(time.Second) })
 		b.ReportMetric(idle.Seconds()*1000, "idle-p99-ms")
 		for _, work := range []struct {
@@ -475,6 +482,12 @@ func BenchmarkBusyLoop(b *testing.B) {
 			b.ReportMetric((cpuTime(b) - cpu).Seconds(), work.name+"-cpu-s")
 			b.ReportMetric(wait.Seconds()*1000, work.name+"-p99-ms")
 		}
+		var lengths []time.Duration
+		for i := 1; i < len(turns); i++ {
+			lengths = append(lengths, turns[i].Sub(turns[i-1]))
+		}
+		slices.Sort(lengths)
+		b.ReportMetric(lengths[len(lengths)/2].Seconds()*1000, "turn-p50-ms")
 	}
 	b.ReportMetric(0, "ns/op")
 }
