@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"time"
@@ -164,6 +165,7 @@ func (p *program) try(t *trial, log io.Reader) error {
 		tell = t.tellJSON(out)
 	}
 	p.printing = p.json || t.printMissed || t.printMatched || t.printIgnored
+	debug.SetGCPercent(50) // the log is long, what is kept of it small: memory stays below 30 MiB
 	failed := t.read(log, tell, p.bar(log))
 	if failed != nil && t.lines == 0 {
 		return failed
