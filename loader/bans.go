@@ -67,7 +67,7 @@ func (l *Loader) enter(bans []ban.Ban, back bool) (err error) {
 	if s.now, err = l.clock.now(); err != nil {
 		return err
 	}
-	s.begin(back)
+	s.begin(back, len(bans))
 	defer s.end()
 	for _, b := range bans {
 		if err := l.stage(s, b); err != nil {
@@ -100,11 +100,12 @@ type staging struct {
 // keepAtMost is how much room of a staging is kept for the next one.
 const keepAtMost = 4096
 
-func (s *staging) begin(back bool) {
+func (s *staging) begin(back bool, n int) {
 	s.back = back
 	if s.at == nil {
-		s.at = make(map[source]int)
+		s.at = make(map[source]int, n)
 	}
+	s.bans = slices.Grow(s.bans, n)
 }
 
 func (s *staging) end() {
