@@ -48,7 +48,7 @@ var errTimedOut = errors.New("took too long")
 // A runner is a regex that can be run.
 type runner struct {
 	expr   string                // Linear: the regex; Backtracking: what its matches match too, "" if that is anything
-	tree   *syntax.Regexp        // of expr; nil once an automaton has it
+	tree   *tree                 // of expr; an automaton alone looks into it
 	auto   func() *regexp.Regexp // of expr
 	back   *regexp2.Regexp       // nil: Linear
 	groups []string              // names, by index; one name may stand for several groups
@@ -65,17 +65,20 @@ func (m *runner) engine() Engine {
 
 // linear makes the runner of a regex in Go's dialect. What few lines need is made for the first of them.
 func linear(expr string, groups []string) (runner, error) {
-	tree, err := syntax.Parse(expr, syntax.Perl)
+	parsed, err := syntax.Parse(expr, syntax.Perl)
 	if err != nil {
 		return runner{}, err
 	}
-	return linearTree(expr, tree, groups), nil
+	return linearTree(expr, parsed, groups), nil
 }
 
-func linearTree(expr string, tree *syntax.Regexp, groups []string) runner {
+// A tree is a parsed regex on its way to the automaton. It is large, and nil once it is there.
+type tree struct{ parsed *syntax.Regexp }
+
+func linearTree(expr string, parsed *syntax.Regexp, groups []string) runner {
 	return runner{
 		expr:   expr,
-		tree:   tree,
+		tree:   &tree{parsed},
 		auto:   sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expr) }),
 		groups: groups,
 		needs:  sync.OnceValue(func() needs { return needsOf(expr) }),

@@ -34,7 +34,7 @@ func newAutomaton(rules []rule) *automaton {
 		a.rules, a.blind = nil, nil
 		for i := range rules {
 			if small[i] {
-				exprs, a.rules = append(exprs, dfa.Parsed{Expr: rules[i].expr, Tree: rules[i].tree}), append(a.rules, i)
+				exprs, a.rules = append(exprs, dfa.Parsed{Expr: rules[i].expr, Tree: rules[i].tree.parsed}), append(a.rules, i)
 			} else {
 				a.blind = append(a.blind, i)
 			}
@@ -43,8 +43,8 @@ func newAutomaton(rules []rule) *automaton {
 		var bad *dfa.Error
 		if !errors.As(err, &bad) {
 			a.set = set
-			for i := range rules {
-				rules[i].tree = nil // it is large
+			for _, i := range a.rules {
+				rules[i].tree.parsed = nil
 			}
 			return a
 		}
