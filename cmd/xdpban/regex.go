@@ -165,8 +165,9 @@ func (p *program) try(t *trial, log io.Reader) error {
 		tell = t.tellJSON(out)
 	}
 	p.printing = p.json || t.printMissed || t.printMatched || t.printIgnored
-	debug.SetGCPercent(50) // the log is long, what is kept of it small: memory stays below 30 MiB
+	before := debug.SetGCPercent(50) // the log is long, what is kept of it small
 	failed := t.read(log, tell, p.bar(log))
+	debug.SetGCPercent(before)
 	if failed != nil && t.lines == 0 {
 		return failed
 	}

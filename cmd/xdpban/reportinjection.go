@@ -15,7 +15,11 @@ func reportInjections(w io.Writer, f *filter.Filter) {
 	rules := f.Rules()
 	names := make(map[filter.Verdict][]string)
 	var holes []filter.Injection
-	for _, i := range f.Injections() {
+	attempts, how := f.Injections, ""
+	if f.BuiltIn() {
+		attempts, how = f.Tried, ", as was tried when the filter was built in"
+	}
+	for _, i := range attempts() {
 		names[i.Verdict] = append(names[i.Verdict], safe(rules[i.Rule].Name))
 		if i.Verdict == filter.Moves || i.Verdict == filter.Escapes {
 			holes = append(holes, i)
@@ -23,7 +27,7 @@ func reportInjections(w io.Writer, f *filter.Filter) {
 	}
 	fmt.Fprint(w, "Injection: can text that an attacker writes move the address?\n")
 	if n := len(names[filter.Steady]); n > 0 {
-		fmt.Fprintf(w, "|- no: %s\n", counted(n, "rule"))
+		fmt.Fprintf(w, "|- no: %s%s\n", counted(n, "rule"), how)
 	}
 	if list := names[filter.Believed]; len(list) > 0 {
 		fmt.Fprintf(w, "|- it is the attacker's already (untrusted): %s\n", some(list))

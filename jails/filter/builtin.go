@@ -42,3 +42,19 @@ func (s *Spec) AllSamples() []yamldoc.Value[Sample] {
 	}
 	return s.later()
 }
+
+// BuiltIn reports whether f is part of the program.
+func (f *Filter) BuiltIn() bool { return f.spec.later != nil }
+
+// Tried is what Injections finds of a built-in filter, which tests have seen to be nothing: so often, and on
+// so many lines, that to find it again would take longer than to read most logs.
+func (f *Filter) Tried() []Injection {
+	tried := make([]Injection, len(f.rules))
+	for i, rule := range f.rules {
+		tried[i] = Injection{Verdict: Steady, Rule: i, By: i}
+		if rule.Trust == Untrusted {
+			tried[i].Verdict = Believed
+		}
+	}
+	return tried
+}

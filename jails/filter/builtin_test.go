@@ -35,3 +35,15 @@ func TestBuiltInFiltersHaveTheirSamples(t *testing.T) {
 		}
 	}
 }
+
+// What is said of built-in filters without another try is what a try says.
+func TestBuiltInFiltersWereTried(t *testing.T) {
+	for _, f := range shipped(t) {
+		got := f.Tried()
+		for i, found := range f.Injections() {
+			if found.Verdict != got[i].Verdict {
+				t.Errorf("%v: %s is %v, and said to be %v", f, f.rules[i].Name, found.Verdict, got[i].Verdict)
+			}
+		}
+	}
+}
