@@ -12,7 +12,7 @@ const (
 	asctime = `(?:%a )?%b %d %k:%M:%S(?:\.%f)?(?: %ExY)?`
 )
 
-// defaults are the ways of writing dates that fail2ban 1.0.2 knows, in its order.
+// defaults are the ways of writing dates that fail2ban knows, in its order; 1.1.1 has widened one of 1.0.2's.
 var defaults = []struct{ name, pattern string }{
 	{"Year-Month-Day[T ]Hour:Minute:Second[.Fraction][Zone]", `%ExY(?P<by>[-./])%m(?P=by)%d(?:T| {1,2})` + clock + `(?:[,.]%f)?(?:\s*%z)?`},
 	{"[DAY ]MON Day Hour:Minute:Second[.Fraction][ Year]", asctime},
@@ -27,7 +27,7 @@ var defaults = []struct{ name, pattern string }{
 	{"Year2MonthDay Hour:Minute:Second", `%Exy%Exm%Exd {1,2}` + clock},
 	{"MON Day, Year 12hour:Minute:Second AMPM", `%b %d, %ExY %I:%M:%S %p`},
 	{"^MON-Day-Year2 Hour:Minute:Second", `^%b-%d-%Exy %k:%M:%S`},
-	{"YearMonthDay[T ]HourMinuteSecond[.Fraction][Zone]", `%ExY%Exm%Exd(?:T| {1,2})%ExH%ExM%ExS(?:[,.]%f)?(?:\s*%z)?`},
+	{"YearMonthDay[-T ]Hour[:]Minute[:]Second[.Fraction][Zone]", `%ExY%Exm%Exd(?:-|T| {1,2})%ExH:?%ExM:?%ExS(?:[,.]%f)?(?:\s*%z)?`},
 	{"[Zone name ][DAY ]MON Day Hour:Minute:Second[.Fraction][ Year]", `(?:%Z )?` + asctime},
 	{"[Zone ][DAY ]MON Day Hour:Minute:Second[.Fraction][ Year]", `(?:%z )?` + asctime},
 	{"TAI64N", `TAI64N`},

@@ -91,7 +91,10 @@ func newNumber(pattern string, d Dialect) (*template, error) {
 	digits := epochExpr(t.writing, d)
 	if held := holdEpoch(pattern, digits); strings.Contains(key, "EPOCH") && held != pattern {
 		t.digits = 2
-		return t, t.compile("("+held+")", atWord, true)
+		if !hasGroup(pattern) {
+			held = "(" + held + ")"
+		}
+		return t, t.compile(held, atWord, true)
 	}
 	switch bare {
 	case "EPOCH", "LEPOCH":

@@ -100,6 +100,8 @@ func TestFail2bansDatesAreFoundAnywhere(t *testing.T) {
 		{"Nov 9, 2026 12:47:21 am", local.Add(-18 * time.Hour)},
 		{"20261109T184721", local},
 		{"20261109 184721.5+01", local},
+		{"20261109-18:47:21", local},
+		{"20261109 18:47:21.5 +01", local},
 		{"PST Nov  9 18:47:21", evening.Add(8 * time.Hour)},
 		{"CET Mon Nov  9 18:47:21 2026", evening.Add(-time.Hour)},
 		{"+02:00 Nov  9 18:47:21.011 2026", evening.Add(-2 * time.Hour)},
@@ -144,6 +146,22 @@ func TestFail2bansDatesOfOnePlaceAlone(t *testing.T) {
 	} {
 		if got := dateIn(datesOf(t, Fail2ban).learner(), c.line, time.UTC, later); got.rest != c.want.rest || got.date != c.want.date || !got.at.Equal(c.want.at) {
 			t.Errorf("%q:\ngot  %q, %v\nwant %q, %v", c.line, got.date, got.at, c.want.date, c.want.at)
+		}
+	}
+}
+
+// What is cut out of a line is the first group of a pattern, where it has one.
+func TestPatternsWithSecondsCutOutTheirGroup(t *testing.T) {
+	for _, c := range []struct {
+		pattern, line string
+		want          dated
+	}{
+		{`ts={EPOCH};`, "x ts=1794250041; bad", dated{"x  bad", "ts=1794250041;", evening}},
+		{`ts=({EPOCH});`, "x ts=1794250041; bad", dated{"x ts=; bad", "1794250041", evening}},
+		{`(?:ts|time)=({LEPOCH});`, "x time=1794250041500; bad", dated{"x time=; bad", "1794250041500", evening.Add(500 * time.Millisecond)}},
+	} {
+		if got := dateIn(datesOf(t, Fail2ban, c.pattern).learner(), c.line, time.UTC, later); got.rest != c.want.rest || got.date != c.want.date || !got.at.Equal(c.want.at) {
+			t.Errorf("%s in %q:\ngot  %q, %q, %v\nwant %q, %q, %v", c.pattern, c.line, got.rest, got.date, got.at, c.want.rest, c.want.date, c.want.at)
 		}
 	}
 }

@@ -87,6 +87,24 @@ func TestLinesAreSeenAsFail2banSeesThem(t *testing.T) {
 			[]string{"bad ann alias bob 192.0.2.7", "bad  alias bob 192.0.2.7", "bad ann 192.0.2.7"},
 			[]string{"192.0.2.7 x1[alt_user:bob user:ann]", "192.0.2.7 x1[alt_user:bob user:bob]", "192.0.2.7 x1[user:ann]"},
 		},
+		"groups make tuples, which are no addresses": {
+			`failregex: ['^id <F-ID>\S+</F-ID>(?: as <F-TUPLE_ID>\S*</F-TUPLE_ID>)?$', '^two <ADDR> <F-TUPLE_ID_2>\S+</F-TUPLE_ID_2> <F-TUPLE_ID_1>\S+</F-TUPLE_ID_1>$',
+  '^bad <ADDR> (?:<F-USER>\S+</F-USER>|<F-ALT_USER>\S+</F-ALT_USER> alias) <F-TUPLE_USER>\S+</F-TUPLE_USER>$']`,
+			[]string{"id 192.0.2.7 as bob", "id 192.0.2.7 as ", "id 192.0.2.7", "two 192.0.2.7 b a", "bad 192.0.2.7 ann admins", "bad 192.0.2.7 ann alias admins", `id it's as "a`, `id '"\ as x`},
+			[]string{"(('192.0.2.7', 'bob')) x1[fid:('192.0.2.7', 'bob') tuple_id:bob]", "(('192.0.2.7', '')) x1[fid:('192.0.2.7', '') tuple_id:]", "(('192.0.2.7', None)) x1[fid:('192.0.2.7', None)]",
+				"((None, 'a', 'b')) x1[fid:(None, 'a', 'b') tuple_id_1:a tuple_id_2:b]", "192.0.2.7 x1[tuple_user:admins user:('ann', 'admins')]",
+				"192.0.2.7 x1[alt_user:ann tuple_user:admins user:('ann', 'admins')]", `(("it's", '"a')) x1[fid:("it's", '"a') tuple_id:"a]`, `(('\'"\\', 'x')) x1[fid:('\'"\\', 'x') tuple_id:x]`},
+		},
+		"what is no failure": {
+			`failregex: ['^<F-NOFAIL>publickey</F-NOFAIL> <HOST>$', '^\w+ <HOST>$']`,
+			[]string{"publickey 192.0.2.7", "password 192.0.2.7"},
+			[]string{"note", "192.0.2.7 x1"},
+		},
+		"a rule that may name an address leaves that of prefregex": {
+			"prefregex: '^app(?: <ADDR>)?: <F-CONTENT>.+</F-CONTENT>$'\nfailregex: ['^bad(?: of <ADDR>)?$']",
+			[]string{"app 192.0.2.7: bad", "app: bad of 192.0.2.7", "app 192.0.2.7: bad of 192.0.2.8", "app: bad"},
+			[]string{"192.0.2.7 x1", "192.0.2.7 x1", "192.0.2.8 x1", "-"},
+		},
 		"prefregex leaves its content": {
 			"prefregex: '^(?P<by>\\w+): <F-CONTENT>.+</F-CONTENT>$'\nfailregex: '^bad <HOST>$'",
 			[]string{"app: bad 192.0.2.7", "bad 192.0.2.7", "app: very bad 192.0.2.7"},

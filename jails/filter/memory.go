@@ -2,6 +2,7 @@ package filter
 
 import (
 	"bytes"
+	"maps"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -107,13 +108,12 @@ func (r *Reader) judge(result *Result, lines int, now time.Time) {
 	result.Outcome = Noted
 	if session, ok := found.texts["mlfid"]; ok {
 		found = m.sessions.merge(session, found, lines, now)
-		m.failure = found
-		if found.texts["nofail"] != "" {
-			return
-		}
 	} else {
 		found.lines = lines
-		m.failure = found
+	}
+	m.failure = found
+	if found.texts["nofail"] != "" {
+		return
 	}
 	id, addr, ok := found.identity()
 	if !ok {
@@ -132,47 +132,109 @@ type failure struct {
 	pending bool              // there were failures before anybody knew whose
 }
 
-// take adds what a regex found. What its own groups leave out is forgotten.
+// take adds what a regex found. What its groups leave out stays what it was.
 func (f *failure) take(c capture) {
-	var standIns []string
+	var standIns, parts []string
 	c.each(func(name string, text []byte) {
-		switch {
-		case name == contentGroup || name == skipped:
-		case text == nil:
-			delete(f.texts, name)
-		default:
+		switch kind, _ := complexName(name); {
+		case kind == standIn && len(text) > 0:
+			standIns = append(standIns, name)
+		case kind == partOf:
+			parts = append(parts, name)
+		}
+		if text != nil && name != contentGroup && name != skipped {
 			f.texts[name] = string(text)
-			if len(text) > 0 && alternative(name) != "" {
-				standIns = append(standIns, name)
-			}
 		}
 	})
-	slices.Sort(standIns)
-	filled := make(map[string]bool, len(standIns))
-	for _, name := range standIns {
-		to := alternative(name)
-		if from, end, ok := c.place(to); filled[to] || ok && from < end {
-			continue
+	if len(standIns)+len(parts) == 0 {
+		return
+	}
+	own := c.texts()
+	fillIn(own, standIns)
+	combine(own, parts)
+	delete(own, contentGroup)
+	delete(own, skipped)
+	maps.Copy(f.texts, own)
+}
+
+// texts are what the named groups hold that took part.
+func (c *capture) texts() map[string]string {
+	texts := make(map[string]string)
+	c.each(func(name string, text []byte) {
+		if text != nil {
+			texts[name] = string(text)
 		}
-		f.texts[to], filled[to] = f.texts[name], true
+	})
+	return texts
+}
+
+// fillIn gives groups that hold nothing what the first of their stand-ins holds.
+func fillIn(texts map[string]string, standIns []string) {
+	slices.Sort(standIns)
+	for _, name := range standIns {
+		if _, to := complexName(name); texts[to] == "" {
+			texts[to] = texts[name]
+		}
 	}
 }
 
-// alternative is the group for which a group alt_NAME or alt_NAME_1 stands in; "": none.
-func alternative(name string) string {
-	base, ok := strings.CutPrefix(name, "alt_")
-	if !ok {
-		return ""
+// combine makes tuples of groups and their further parts, in the order of these parts' names. They are written as
+// Python writes them: a group or part that holds nothing is None, unless it holds an empty text.
+func combine(texts map[string]string, parts []string) {
+	slices.Sort(parts)
+	tuples := make(map[string][]string)
+	for _, name := range parts {
+		_, to := complexName(name)
+		if tuples[to] == nil {
+			tuples[to] = []string{pythonText(texts, to)}
+		}
+		tuples[to] = append(tuples[to], pythonText(texts, name))
 	}
-	if at := strings.LastIndexByte(base, '_'); at >= 0 {
-		if _, err := strconv.ParseUint(base[at+1:], 10, 32); err == nil {
-			base = base[:at]
+	for name, tuple := range tuples {
+		texts[name] = "(" + strings.Join(tuple, ", ") + ")"
+	}
+}
+
+// pythonText is what the group called name holds as Python shows it.
+func pythonText(texts map[string]string, name string) string {
+	text, ok := texts[name]
+	switch {
+	case !ok:
+		return "None"
+	case strings.Contains(text, "'") && !strings.Contains(text, `"`):
+		return `"` + strings.ReplaceAll(text, `\`, `\\`) + `"`
+	}
+	return "'" + strings.NewReplacer(`\`, `\\`, "'", `\'`).Replace(text) + "'"
+}
+
+// Groups whose names say that they belong to another.
+const (
+	standIn = "alt_"   // holds what the other could not
+	partOf  = "tuple_" // makes a tuple with the other
+)
+
+// complexName is what a group called alt_NAME, tuple_NAME, alt_NAME_1 and so on is to which group; kind is "" if it is
+// none of these.
+func complexName(name string) (kind, base string) {
+	for _, kind = range []string{standIn, partOf} {
+		if base, ok := strings.CutPrefix(name, kind); ok {
+			return kind, baseName(base)
 		}
 	}
-	if other, ok := renamed[base]; ok {
+	return "", ""
+}
+
+// baseName is name without a number at its end, under the name that the group of that tag has.
+func baseName(name string) string {
+	if at := strings.LastIndexByte(name, '_'); at >= 0 {
+		if _, err := strconv.ParseUint(name[at+1:], 10, 32); err == nil {
+			name = name[:at]
+		}
+	}
+	if other, ok := renamed[name]; ok {
 		return other
 	}
-	return base
+	return name
 }
 
 // identity is who it was: an address, a network as ADDRESS/BITS, a name, or what <F-ID> holds. Nothing but
