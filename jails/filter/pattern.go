@@ -1,5 +1,7 @@
 package filter
 
+import "slices"
+
 // A node is a part of a regex. Python's dialect is read into nodes by a parser, and a
 // writer writes them for one of the engines.
 type node struct {
@@ -11,8 +13,9 @@ type node struct {
 	how      byte    // opRepeat: greedy 0, lazy '?', possessive '+'
 	behind   bool    // opLook
 	not      bool    // opLook
+	ends     bool    // opBoundary: nothing stands behind it, and before it what ends a word
 	group    int     // opCapture, opBackref, opCond: index in pattern.groups
-	flags    flags   // opGroup: what holds inside; opAny, opLineStart, opLineEnd, shorthands: what holds there
+	flags    flags   // opGroup: what holds inside; opAny, opLineStart, opLineEnd, opBoundary, opNoBoundary, shorthands: what holds there
 }
 
 type op uint8
@@ -67,6 +70,9 @@ func (p *pattern) need(n *node) {
 	switch n.op {
 	case opLook, opAtomic, opBackref, opCond:
 		p.backtracks = true
+	case opBoundary, opNoBoundary:
+		// The automaton's words are of ASCII.
+		p.backtracks = p.backtracks || !n.flags.ascii && !n.ends
 	case opRepeat:
 		p.backtracks = p.backtracks || n.how == '+'
 	case opCapture:
@@ -112,6 +118,55 @@ func (n *node) widthless() bool {
 		return true
 	}
 	return false
+}
+
+// endWords marks each \b at the end of n behind what ends a word: there it wants no more than that something else comes, or
+// nothing, and that can be had from an automaton.
+func (n *node) endWords() {
+	switch n.op {
+	case opGroup, opAlternate:
+		for _, sub := range n.subs {
+			sub.endWords()
+		}
+	case opConcat:
+		last := len(n.subs) - 1
+		if last < 0 {
+			return
+		}
+		if end := n.subs[last]; end.op != opBoundary {
+			end.endWords()
+		} else {
+			end.ends = last > 0 && n.subs[last-1].endsWord(end.flags.ascii)
+		}
+	}
+}
+
+// endsWord reports whether all that n matches ends with a character of a word.
+func (n *node) endsWord(ascii bool) bool {
+	switch n.op {
+	case opRune:
+		return isWordASCII(n.rune) || !ascii && isWordRune(n.rune)
+	case opClass:
+		return !n.class.not && !slices.ContainsFunc(n.class.items, func(item classItem) bool { return !item.isWord(ascii) })
+	case opRepeat:
+		return n.min > 0 && n.subs[0].endsWord(ascii)
+	case opConcat:
+		return len(n.subs) > 0 && n.subs[len(n.subs)-1].endsWord(ascii)
+	case opGroup, opCapture, opAlternate:
+		return !slices.ContainsFunc(n.subs, func(sub *node) bool { return !sub.endsWord(ascii) })
+	}
+	return false
+}
+
+// isWord reports whether all that the item stands for is of words, as far as that can be told at once.
+func (i classItem) isWord(ascii bool) bool {
+	switch {
+	case i.shorthand != 0:
+		return !ascii && (i.shorthand == 'w' || i.shorthand == 'd')
+	case i.low == i.high:
+		return isWordASCII(i.low) || !ascii && isWordRune(i.low)
+	}
+	return '0' <= i.low && i.high <= '9' || 'A' <= i.low && i.high <= 'Z' || 'a' <= i.low && i.high <= 'z'
 }
 
 // index is the first group called name; -1: there is none.

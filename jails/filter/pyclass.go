@@ -3,6 +3,7 @@ package filter
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -33,7 +34,7 @@ func (p *parser) escape() (*node, error) {
 		return p.numbered()
 	}
 	r, err := p.character()
-	return &node{op: opRune, rune: r}, err
+	return p.letter(r), err
 }
 
 // numbered reads a back-reference, or three octal digits, which are a character.
@@ -135,7 +136,17 @@ func (p *parser) class() (*node, error) {
 		n.class.items = append(n.class.items, item)
 	}
 	p.at++
+	if p.foldsAnI() && n.class.holdsAny(anI) {
+		n.class.addAnI()
+	}
 	return n, nil
+}
+
+// holdsAny reports whether one of letters is in a range of c.
+func (c *class) holdsAny(letters string) bool {
+	return slices.ContainsFunc(c.items, func(item classItem) bool {
+		return item.shorthand == 0 && strings.ContainsFunc(letters, func(r rune) bool { return item.low <= r && r <= item.high })
+	})
 }
 
 // classItem reads a character, a shorthand or a range.

@@ -59,6 +59,7 @@ func (p *parser) read() (*pattern, error) {
 		return nil, err
 	}
 	p.root = &node{op: opGroup, subs: []*node{root}, flags: p.flags}
+	p.root.endWords()
 	p.need(p.root)
 	return &p.pattern, nil
 }
@@ -202,7 +203,29 @@ func (p *parser) atom() (*node, error) {
 	case '*', '+', '?':
 		return nil, fmt.Errorf("nothing to repeat with %c", r)
 	default:
-		return &node{op: opRune, rune: r}, nil
+		return p.letter(r), nil
+	}
+}
+
+// anI are the letters that Python takes for each other where case does not matter, and others do not.
+const anI = "iIİı"
+
+// letter is a character that means itself.
+func (p *parser) letter(r rune) *node {
+	n := &node{op: opRune, rune: r}
+	if p.foldsAnI() && strings.ContainsRune(anI, r) {
+		n = &node{op: opClass}
+		n.class.addAnI()
+	}
+	return n
+}
+
+// foldsAnI reports whether the letters anI are alike where the parser is.
+func (p *parser) foldsAnI() bool { return p.flags.fold && !p.flags.ascii && !p.native }
+
+func (c *class) addAnI() {
+	for _, r := range anI {
+		c.items = append(c.items, classItem{low: r, high: r})
 	}
 }
 

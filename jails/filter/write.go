@@ -111,13 +111,42 @@ func (w *writer) place(n *node) {
 	}
 }
 
+// boundary writes where a word begins or ends, or does not. What an engine calls a word is not what Python does,
+// unless words are of ASCII, and the engine the automaton.
 func (w *writer) boundary(n *node) {
 	switch {
 	case w.guards != nil:
 		w.guardBoundary(n)
-	case !w.wide:
+	case w.wide:
+	case w.engine == Linear && n.ends:
+		w.WriteString("(?:[^")
+		w.shorthand('w', n.flags.ascii)
+		w.WriteString(`]|\z)`)
+	case w.engine == Linear:
 		w.choose(n.op == opBoundary, `\b`, `\B`)
+	default:
+		w.lookForBoundary(n)
 	}
+}
+
+// lookForBoundary writes it for the engine that looks around: a character of words on one side and none on the other.
+func (w *writer) lookForBoundary(n *node) {
+	looks := [2][2]string{{"(?<=", "(?!"}, {"(?<!", "(?="}}
+	if n.op == opNoBoundary {
+		looks = [2][2]string{{"(?<=", "(?="}, {"(?<!", "(?!"}}
+	}
+	w.WriteString("(?:")
+	for i, look := range looks {
+		if i > 0 {
+			w.WriteByte('|')
+		}
+		for _, way := range look {
+			w.WriteString(way + "[")
+			w.shorthand('w', n.flags.ascii)
+			w.WriteString("])")
+		}
+	}
+	w.WriteByte(')')
 }
 
 func (w *writer) choose(first bool, one, other string) {
