@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"fmt"
 	"maps"
 	"net/netip"
 	"os"
@@ -340,6 +341,54 @@ func TestEveryRefusalIsTold(t *testing.T) {
 					t.Errorf("%q says:\n%s", look, got)
 				}
 			}
+		})
+	}
+}
+
+// Kernels before 5.11 count maps as locked memory. The daemon raises its own limit, which takes
+// CAP_SYS_RESOURCE; without it iptables enforces.
+func TestLittleLockedMemory(t *testing.T) {
+	counting := lab.Kernel(lab.CountingMemlock)
+	if lab.CountsMemlock() {
+		counting = func(lab.Call) unix.Errno { return 0 }
+	}
+	for _, test := range []struct {
+		name string
+		may  bool
+	}{
+		{"raised", lab.May(unix.CAP_SYS_RESOURCE)},
+		{"refused", false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := newSite(t, nativeMTU)
+			s.startBy(func(cmd *exec.Cmd) error {
+				return s.server.DoOn(counting, func() error {
+					if !test.may {
+						if err := unix.Prctl(unix.PR_CAPBSET_DROP, unix.CAP_SYS_RESOURCE, 0, 0, 0); err != nil {
+							return err
+						}
+					}
+					return cmd.Start()
+				})
+			}, through([]string{"sh", "-c", `ulimit -l 64; exec "$@"`, "sh"}, s.xdpban()))
+			mode, limit := "iptables", "65536"
+			if test.may {
+				mode, limit = "native", "unlimited"
+			}
+			if got := s.interfaces()["eth0"]; got != mode {
+				t.Errorf("mode %s, want %s: %v", got, mode, s.status().Interfaces)
+			}
+			if !test.may {
+				s.wantReason("eth0", "this kernel counts maps as locked memory")
+			}
+			limits, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", s.running.Process.Pid))
+			must(t, err)
+			if _, locked, _ := strings.Cut(string(limits), "Max locked memory"); strings.Fields(locked)[0] != limit {
+				t.Errorf("limits, want %s of locked memory:\n%s", limit, limits)
+			}
+			s.fail(attacker, 3)
+			s.awaitBan(attacker)
+			s.wantDrop(attacker)
 		})
 	}
 }

@@ -41,6 +41,27 @@ func HasBPF() bool {
 	return errno != unix.ENOSYS
 }
 
+// CountsMemlock reports whether the real kernel counts maps as locked memory, as those before
+// 5.11 do.
+func CountsMemlock() bool {
+	var name unix.Utsname
+	var major, minor int
+	if unix.Uname(&name) != nil {
+		return false
+	}
+	if _, err := fmt.Sscanf(unix.ByteSliceToString(name.Release[:]), "%d.%d", &major, &minor); err != nil {
+		return false
+	}
+	return major < 5 || major == 5 && minor < 11
+}
+
+// May reports whether the calling thread has a capability.
+func May(capability int) bool {
+	head := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var sets [2]unix.CapUserData
+	return unix.Capget(&head, &sets[0]) == nil && sets[capability/32].Effective&(1<<(capability%32)) != 0
+}
+
 // Without is a kernel whose bpf(2) answers errno to a command.
 func Without(command uint32, errno unix.Errno) Kernel {
 	return func(c Call) unix.Errno {
