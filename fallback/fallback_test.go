@@ -60,17 +60,17 @@ var short = []string{attacker, "203.0.113.0/24", "2001:db8:0:7::/64"}
 
 func TestPacketsProlongABanAndQuietEndsIt(t *testing.T) {
 	onEach(t, func(s *site) {
-		s.soon(2*time.Second, 3*time.Second, 0, short...)
+		s.soon(2*second, 3*second, 0, short...)
 		var last time.Time
-		for begin := time.Now(); time.Since(begin) < 4*time.Second; s.sweep() {
+		for begin := time.Now(); time.Since(begin) < 4*second; s.sweep() {
 			last = time.Now()
 			s.wantDrop(attacker, neighbour6, other)
 		}
-		s.await(10*time.Second, "the end of the bans", func() bool {
+		s.await(10*second, "the end of the bans", func() bool {
 			_, missing := s.sweep()
 			return len(missing) == 0 && len(s.bans()) == 0
 		})
-		if quiet := time.Since(last); quiet < 3*time.Second || quiet > 6*time.Second {
+		if quiet := time.Since(last); quiet < 3*second || quiet > 6*second {
 			s.Errorf("they ended %v after the last packets, want 3 s", quiet)
 		}
 		s.wantPass(attacker, neighbour6, other)
@@ -80,11 +80,11 @@ func TestPacketsProlongABanAndQuietEndsIt(t *testing.T) {
 func TestBansEndAndMoveWithNoDaemon(t *testing.T) {
 	sets := []rung{{fallback.NFT, fallback.IPSet}, {fallback.Legacy, fallback.IPSet}}
 	onEachOf(t, sets, nil, func(s *site) {
-		s.soon(2*time.Second, 3*time.Second, 0, short...)
-		for begin := time.Now(); time.Since(begin) < 4*time.Second; {
+		s.soon(2*second, 3*second, 0, short...)
+		for begin := time.Now(); time.Since(begin) < 4*second; {
 			s.wantDrop(attacker, neighbour6, other)
 		}
-		time.Sleep(4 * time.Second)
+		time.Sleep(4 * second)
 		s.wantPass(attacker, neighbour6, other)
 	})
 }
@@ -92,25 +92,25 @@ func TestBansEndAndMoveWithNoDaemon(t *testing.T) {
 func TestARuleOfRecentEndsWithNoDaemon(t *testing.T) {
 	lists := []rung{{fallback.NFT, fallback.Recent}, {fallback.Legacy, fallback.Recent}}
 	onEachOf(t, lists, nil, func(s *site) {
-		s.soon(2*time.Second, 0, 0, short...)
+		s.soon(2*second, 0, 0, short...)
 		s.wantDrop(attacker, neighbour6, other)
-		time.Sleep(3 * time.Second)
+		time.Sleep(3 * second)
 		s.wantPass(attacker, neighbour6, other)
 	})
 }
 
 func TestNoPacketMovesTheEndPastTheLimit(t *testing.T) {
 	onEach(t, func(s *site) {
-		s.soon(time.Second, time.Hour, 4*time.Second, short...)
+		s.soon(second, time.Hour, 4*second, short...)
 		begin := time.Now()
-		for time.Since(begin) < 2500*time.Millisecond {
+		for time.Since(begin) < 2500*millisecond {
 			s.wantDrop(attacker, neighbour6, other)
 			s.sweep()
 		}
-		s.await(10*time.Second, "the limit", func() bool {
+		s.await(10*second, "the limit", func() bool {
 			return s.passes(attacker) && s.passes(neighbour6) && s.passes(other)
 		})
-		if held := time.Since(begin); held < 3500*time.Millisecond || held > 7*time.Second {
+		if held := time.Since(begin); held < 3500*millisecond || held > 7*second {
 			s.Errorf("it ended after %v, want 4 s", held)
 		}
 		s.sweep()
@@ -122,9 +122,9 @@ func TestNoPacketMovesTheEndPastTheLimit(t *testing.T) {
 
 func TestAPacketNeverShortensABan(t *testing.T) {
 	onEach(t, func(s *site) {
-		s.banFor(time.Hour, time.Second, 0, short...)
+		s.banFor(time.Hour, second, 0, short...)
 		s.wantDrop(attacker, neighbour6, other)
-		time.Sleep(2 * time.Second)
+		time.Sleep(2 * second)
 		s.wantDrop(attacker, neighbour6, other)
 		for prefix, r := range s.bans() {
 			if left := time.Until(r.End); left < 59*time.Minute {
@@ -167,7 +167,7 @@ func TestAnEstablishedFlowStopsAtOnce(t *testing.T) {
 		s.run(s.command("iptables"), "-I", "INPUT", "1", "-m", "conntrack", "--ctstate", "ESTABLISHED,RELATED", "-j", "ACCEPT")
 		s.do(func() error { _, err := s.chain.Mend(true); return err })
 		s.send(attacker, "echo")
-		s.await(5*time.Second, "the flow", func() bool {
+		s.await(5*second, "the flow", func() bool {
 			return strings.Contains(s.run("conntrack", "-L", "-p", "udp"), "src="+attacker)
 		})
 		s.wantPass(attacker)
@@ -252,7 +252,7 @@ func TestTheNextDaemonFindsItsBans(t *testing.T) {
 		for prefix, was := range before {
 			is := after[prefix]
 			for _, pair := range [][2]time.Time{{was.Since, is.Since}, {was.End, is.End}, {was.Limit, is.Limit}} {
-				if d := pair[0].Sub(pair[1]).Abs(); d > 2*time.Second {
+				if d := pair[0].Sub(pair[1]).Abs(); d > 2*second {
 					s.Errorf("%s: %v became %v", prefix, pair[0], pair[1])
 				}
 			}
@@ -310,15 +310,15 @@ func TestTheKernelLogsWhoComesBack(t *testing.T) {
 				where = rungs[1:3]
 			}
 			onEachOf(t, where, func(s *fallback.Settings) { s.Quietly = quietly }, func(s *site) {
-				s.soon(time.Hour, 2*time.Second, 0, attacker)
+				s.soon(time.Hour, 2*second, 0, attacker)
 				s.wantDrop(attacker, attacker)
-				time.Sleep(2500 * time.Millisecond)
+				time.Sleep(2500 * millisecond)
 				s.wantDrop(attacker, attacker)
 				want := "-c 2 "
 				if quietly {
 					want = ""
 				}
-				for line := range strings.Lines(s.run(s.command("iptables"), "-v", "-S", "OFFENDINGIPS-32-2")) {
+				for line := range strings.Lines(s.run(s.command("iptables"), "-v", "-S", fmt.Sprintf("OFFENDINGIPS-32-%.0f", 2*second.Seconds()))) {
 					if strings.Contains(line, "-j LOG") && (quietly || !strings.Contains(line, want)) {
 						s.Errorf("logged otherwise than once for each time that it came: %s", line)
 					}
@@ -390,27 +390,29 @@ func TestAFullListCostsNobodyItsRefresh(t *testing.T) {
 		for addr := netip.MustParseAddr("192.0.2.1"); len(prefixes) <= size; addr = addr.Next() {
 			prefixes = append(prefixes, addr.String())
 		}
-		s.soon(8*time.Second, time.Minute, 0, prefixes...)
+		quiet := 60 * second
+		s.soon(8*second, quiet, 0, prefixes...)
 		begin := time.Now()
 		if notes := strings.Join(s.chain.Notes(), "\n"); !strings.Contains(notes, "xt_recent") || !strings.Contains(notes, "ip_list_tot=4096") {
 			s.Errorf("no word of lists that are too small: %q", notes)
 		}
 		s.wantDrop(attacker)
 		s.do(func() error {
+			list := fmt.Sprintf("/proc/thread-self/net/xt_recent/ATTACKER4-32-%.0f", quiet.Seconds())
 			for _, other := range prefixes[1:] {
-				if err := os.WriteFile("/proc/thread-self/net/xt_recent/ATTACKER4-32-60", []byte("+"+other), 0); err != nil {
+				if err := os.WriteFile(list, []byte("+"+other), 0); err != nil {
 					return err
 				}
 			}
 			return nil
 		})
-		s.await(20*time.Second, "the end of the ban as it was made", func() bool {
+		s.await(20*second, "the end of the ban as it was made", func() bool {
 			s.sweep()
 			time.Sleep(100 * time.Millisecond)
-			return time.Since(begin) > 9*time.Second
+			return time.Since(begin) > 9*second
 		})
 		s.wantDrop(attacker)
-		if left := time.Until(s.bans()[attacker+"/32"].End); left < 30*time.Second {
+		if left := time.Until(s.bans()[attacker+"/32"].End); left < 30*second {
 			s.Errorf("the ban ends in %v", left)
 		}
 	})
@@ -465,9 +467,9 @@ func TestTheRoomMayChange(t *testing.T) {
 func TestWhatIsGoneFromTheSetsIsMissing(t *testing.T) {
 	sets := []rung{{fallback.NFT, fallback.IPSet}}
 	onEachOf(t, sets, nil, func(s *site) {
-		s.soon(time.Second, time.Hour, 0, attacker)
+		s.soon(second, time.Hour, 0, attacker)
 		s.run("ipset", "flush", "xdpban4-32-3600-life")
-		s.await(5*time.Second, "the end", func() bool {
+		s.await(5*second, "the end", func() bool {
 			_, missing := s.sweep()
 			return slices.Equal(missing, prefixesOf([]string{attacker}))
 		})

@@ -19,9 +19,19 @@ import (
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	flag.Set("test.parallel", "6") //nolint:errcheck // they wait most of their time
+	parallel := "6" // they wait most of their time
+	if lab.Slowness > 1 {
+		parallel = "3"
+	}
+	flag.Set("test.parallel", parallel) //nolint:errcheck // it is there
 	os.Exit(lab.Main(m))
 }
+
+// second is one, and longer where the machine is emulated.
+var (
+	second      = time.Second * lab.Slowness
+	millisecond = second / 1000
+)
 
 // Who is on the cable. The peer has all addresses but the server's.
 const (
@@ -160,7 +170,7 @@ func (s *site) passes(source string) bool {
 	s.Helper()
 	before := s.ear.From(source)
 	s.send(source, "hello")
-	for end := time.Now().Add(300 * time.Millisecond); time.Now().Before(end); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(300 * millisecond); time.Now().Before(end); time.Sleep(time.Millisecond) {
 		if s.ear.From(source) > before {
 			return true
 		}
