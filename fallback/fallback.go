@@ -180,7 +180,7 @@ func (c *Chain) Totals() (t ban.Totals, err error) {
 func (c *Chain) Mend(thorough bool) (mended []string, err error) {
 	return mended, c.each(func(h *half) error {
 		what, err := h.mend(time.Now(), thorough)
-		if what != "" {
+		if what != "" && err == nil {
 			mended = append(mended, h.family()+": "+what)
 		}
 		return err

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -233,6 +234,49 @@ func TestWhatOthersTakeOutIsPutBack(t *testing.T) {
 				}
 				return nil
 			})
+		})
+	}
+}
+
+// Others may flush the tables between our writing the chain and our reading how it looks.
+func TestAFlushRightAfterTheChainIsWrittenIsSeen(t *testing.T) {
+	for _, r := range rungs {
+		t.Run(r.String(), func(t *testing.T) {
+			dir := t.TempDir()
+			name := "iptables-" + string(r.kind)
+			real, err := exec.LookPath(name)
+			must(t, err)
+			must(t, os.Symlink(real, filepath.Join(dir, name)))
+			flushes := filepath.Join(dir, "flushes")
+			script := fmt.Sprintf("#!/bin/sh\n%s-restore \"$@\" || exit\nif rm %s 2> /dev/null; then %s -F; %s -X; fi\n", real, flushes, real, real)
+			must(t, os.WriteFile(filepath.Join(dir, name+"-restore"), []byte(script), 0o755))
+			t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+			s := newSite(t, r, nil)
+			s.ban(aBan(attacker))
+			for _, before := range []string{"-F", "-D INPUT -j OFFENDINGIPS"} {
+				s.run(name, strings.Fields(before)...)
+				must(t, os.WriteFile(flushes, nil, 0o600))
+				s.do(func() error {
+					mended, err := s.chain.Mend(true)
+					if len(mended) != 1 {
+						t.Errorf("after %s: mended %q", before, mended)
+					}
+					return err
+				})
+				if _, err := os.Stat(flushes); err == nil {
+					t.Errorf("after %s: nothing was flushed", before)
+				}
+				s.wantDrop(attacker)
+			}
+			s.do(func() error { // and the same while a ban is made
+				must(t, os.WriteFile(flushes, nil, 0o600))
+				if err := s.chain.Ban(ban.Ban{Prefix: netip.MustParsePrefix("203.0.113.0/24"), Since: time.Now(), End: time.Now().Add(time.Hour)}); err != nil {
+					return err
+				}
+				_, err := s.chain.Mend(true)
+				return err
+			})
+			s.wantDrop(attacker, other)
 		})
 	}
 }

@@ -53,6 +53,7 @@ type half struct {
 	static   map[string][]string
 	counted  ban.Totals // when they were read last
 	lost     ban.Totals // of rules that are no more
+	hollow   bool       // what the rules refer to has been made anew and is not refilled yet
 	watch    watch
 }
 
@@ -121,9 +122,7 @@ func (h *half) try(name string) error {
 	if err := h.dropOldChains(); err != nil {
 		return err
 	}
-	err := h.takeFirstPlace()
-	h.watch.look(h.tables, time.Now())
-	return err
+	return h.takeFirstPlace()
 }
 
 func (h *half) index() int {
@@ -203,8 +202,23 @@ func (h *half) test(addr netip.Addr, now time.Time) (Verdict, error) {
 	return v, err
 }
 
+// errChanging says that what was read is not what was written.
+var errChanging = errors.New("others change the tables while the chain is written")
+
+// triesAtMost is how often in a row something is done that others may undo at the same time.
+const triesAtMost = 3
+
 // build writes all of our chains, in one step, and the counts that they had.
 func (h *half) build() error {
+	err := errChanging
+	for n := 0; n < triesAtMost && errors.Is(err, errChanging); n++ {
+		err = h.write("")
+	}
+	return err
+}
+
+// write writes our chains and does more commands in the same step.
+func (h *half) write(more string) error {
 	before, err := h.totals()
 	if err != nil {
 		return err
@@ -223,18 +237,22 @@ func (h *half) build() error {
 			fmt.Fprintf(&batch, "-A %s %s\n", c.name, rule)
 		}
 	}
-	if err := h.restore(batch.String()); err != nil {
+	if err := h.restore(batch.String() + more); err != nil {
 		return err
 	}
 	return h.note(before)
 }
 
 // note remembers what our chains look like now, and that this much had been counted:
-// ip6tables-nft 1.8.9 takes no counts.
+// ip6tables-nft 1.8.9 takes no counts. Where others have changed the chains already nothing is
+// learned: how they left them is not how they should be.
 func (h *half) note(before ban.Totals) error {
 	present, err := h.list(true)
 	if err != nil {
 		return err
+	}
+	if !h.complete(present) {
+		return errChanging
 	}
 	h.lost = ban.Totals{}
 	now := h.tally(present)
@@ -251,6 +269,18 @@ func (h *half) note(before ban.Totals) error {
 		}
 	}
 	return nil
+}
+
+// complete reports whether all our chains are there, with as many rules as they should have.
+func (h *half) complete(present listing) bool {
+	single := h.banRules()
+	for _, c := range h.chains() {
+		rules, there := present[c.name]
+		if !there || len(rules) != len(c.rules)+len(single[c.name]) {
+			return false
+		}
+	}
+	return true
 }
 
 // countless is rule without its count.

@@ -1,6 +1,7 @@
 package fallback
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -53,18 +54,22 @@ func (h *half) takeFirstPlace() error {
 	if err != nil {
 		return err
 	}
-	lost := h.lostPlaces(present)
-	if len(lost) == 0 {
-		return nil
+	if batch := h.replacing(present); batch != "" {
+		return h.restore(batch)
 	}
+	return nil
+}
+
+// replacing is the batch that puts jump first into the heads where it is not.
+func (h *half) replacing(present listing) string {
 	var batch strings.Builder
-	for head, n := range lost {
+	for head, n := range h.lostPlaces(present) {
 		for range n {
 			fmt.Fprintf(&batch, "-D %s %s\n", head, jump)
 		}
 		fmt.Fprintf(&batch, "-I %s 1 %s\n", head, jump)
 	}
-	return h.restore(batch.String())
+	return batch.String()
 }
 
 // fault says what is wrong with the chain, or nothing.
@@ -114,52 +119,67 @@ func Look(kind Kind, forward bool) (fault string, there bool, err error) {
 
 // intact reports whether our chains hold what they should.
 func (h *half) intact(present listing) bool {
-	single := h.banRules()
+	if !h.complete(present) {
+		return false
+	}
 	for _, c := range h.chains() {
-		bans := 0
-		static := slices.DeleteFunc(slices.Clone(present[c.name]), func(rule string) bool {
-			if !isBanRule(rule) {
-				return false
-			}
-			bans++
-			return true
-		})
-		if bans != len(single[c.name]) || !slices.Equal(static, h.static[c.name]) {
+		static := slices.DeleteFunc(slices.Clone(present[c.name]), isBanRule)
+		if !slices.Equal(static, h.static[c.name]) {
 			return false
 		}
 	}
 	return true
 }
 
-// mend looks whether the chain is as it should be and puts it back where it is not. what
-// says what was wrong.
+// mend looks whether the chain is as it should be, puts it back where it is not, and looks
+// again: others may be about to change more. what says what was wrong first.
 func (h *half) mend(now time.Time, thorough bool) (what string, err error) {
-	if !h.watch.due(h.tables, now, thorough) {
+	if !h.hollow && !h.watch.due(h.tables, now, thorough) {
 		return "", nil
 	}
-	defer func() { h.watch.look(h.tables, now) }()
-	if what, err = h.fault(); err != nil || what == "" {
-		return what, err
-	}
-	lost, err := h.prepare()
-	if err != nil {
-		return what, err
-	}
-	if lost {
-		if err := h.refill(now); err != nil {
-			return what, err
+	h.watch = watch{} // what fails is looked at again the next time
+	for range triesAtMost {
+		seen := legacyTable(h.tables)
+		fault, unknown := h.fault()
+		if unknown != nil {
+			return what, errors.Join(err, unknown)
 		}
+		if fault == "" && !h.hollow {
+			h.watch = watch{looked: now, seen: seen}
+			return what, nil
+		}
+		if what == "" {
+			what = fault
+		}
+		err = h.putBack(now)
+	}
+	if err == nil {
+		err = errors.New("others change the tables as often as the chain is put back")
+	}
+	return what, err
+}
+
+// putBack makes the chain what it should be, in one step.
+func (h *half) putBack(now time.Time) error {
+	lost, err := h.prepare()
+	h.hollow = h.hollow || lost
+	if err != nil {
+		return err
+	}
+	if h.hollow {
+		if err := h.refill(now); err != nil {
+			return err
+		}
+		h.hollow = false
 	}
 	present, err := h.list(false)
 	if err != nil {
-		return what, err
+		return err
 	}
-	if !h.intact(present) {
-		if err := h.build(); err != nil {
-			return what, err
-		}
+	if h.intact(present) {
+		return h.takeFirstPlace()
 	}
-	return what, h.takeFirstPlace()
+	return h.write(h.replacing(present))
 }
 
 // clear takes our chains out of t.

@@ -18,12 +18,6 @@ type watch struct {
 	seen   legacyInfo
 }
 
-// look notes that the tables have been looked at now.
-func (w *watch) look(t *tables, now time.Time) {
-	w.looked = now
-	w.seen = legacyTable(t)
-}
-
 // due reports whether it is time to look.
 func (w *watch) due(t *tables, now time.Time, thorough bool) bool {
 	if thorough || now.Sub(w.looked) >= lookEvery {

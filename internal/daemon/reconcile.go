@@ -20,17 +20,11 @@ const (
 	compareShare   = 200
 )
 
-// mendAgain is how soon after a look at the chain news is worth another: a program that
-// changes many rules makes as much news. What comes sooner waits for the next sweep.
-const mendAgain = 200 * time.Millisecond
-
 // repairs are what was put back because others had taken it out, or the kernel had lost it.
 type repairs struct {
 	mended   uint64    // times that the chain was
 	last     string    // what was wrong the last time
 	at       time.Time // when that was
-	looked   time.Time // when the chain was looked at because of news
-	news     bool      // that came too soon to look
 	enforced int
 	evicted  uint64
 	repaired uint64
@@ -40,14 +34,7 @@ type repairs struct {
 // mend puts the chain back where others have taken it out.
 func (d *Daemon) mend(news bool) {
 	r := &d.repairs
-	if now := time.Now(); news && now.Sub(r.looked) < mendAgain {
-		r.news = true
-		return
-	} else if news || r.news {
-		r.looked = now
-	}
-	mended, err := d.enforcer.Mend(news || r.news)
-	r.news = false
+	mended, err := d.enforcer.Mend(news)
 	d.faults.set(byIPTables, err)
 	for _, what := range mended {
 		r.mended++

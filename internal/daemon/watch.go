@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/vishvananda/netlink/nl"
@@ -27,16 +28,51 @@ func watchHost(ctx context.Context, changed chan<- struct{}) {
 	}
 }
 
-// watchFilter says on changed whenever rules of nf_tables change, until ctx ends. The other
+// A firewall that is loaded changes the rules in many steps, and tools that meet a change of
+// others between reading and writing begin again, or fail. So the rules are let settle: until
+// nothing has changed for settleQuiet, but for no longer than settleLatest.
+const (
+	settleQuiet  = 100 * time.Millisecond
+	settleLatest = time.Second
+)
+
+// watchFilter says on changed when rules of nf_tables have changed, until ctx ends. The other
 // kind of packet filter tells nothing: who wants to know has to look.
 func watchFilter(ctx context.Context, changed chan<- struct{}) {
+	news := make(chan struct{}, 1)
+	var settling sync.WaitGroup
+	settling.Go(func() { settle(ctx, news, changed) })
+	defer settling.Wait()
 	for ctx.Err() == nil {
-		fallback.Watch(ctx, func() { tell(changed) }) //nolint:errcheck // it is asked again; meanwhile looking has to do
-		tell(changed)
+		fallback.Watch(ctx, func() { tell(news) }) //nolint:errcheck // it is asked again; meanwhile looking has to do
+		tell(news)
 		select {
 		case <-ctx.Done():
 		case <-time.After(resubscribe):
 		}
+	}
+}
+
+// settle passes news on once there has been none for a while, until ctx ends.
+func settle(ctx context.Context, news <-chan struct{}, changed chan<- struct{}) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-news:
+		}
+		latest, cancel := context.WithTimeout(ctx, settleLatest)
+		for quiet := false; !quiet; {
+			select {
+			case <-news:
+			case <-time.After(settleQuiet):
+				quiet = true
+			case <-latest.Done():
+				quiet = true
+			}
+		}
+		cancel()
+		tell(changed)
 	}
 }
 
