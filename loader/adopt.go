@@ -2,6 +2,8 @@ package loader
 
 import (
 	"fmt"
+
+	"xdpban/internal/ban"
 )
 
 // adoptBans learns what the maps hold.
@@ -19,7 +21,7 @@ func (l *Loader) adoptBans() error {
 	}
 	l.contents.Held, l.contents.Nets = 0, 0
 	l.contents.Ipv6Prefix = uint32(l.settings.IPv6Prefix)
-	a := adoption{used: make(map[uint32]bool), foreign: staging{now: now, at: make(map[source]int)}}
+	a := adoption{used: make(map[uint32]bool), foreign: staging{now: now, at: make(map[ban.Source]int)}}
 	err = (&reader{maps: &l.maps, now: now}).each(func(list []found) error {
 		for i := range list {
 			l.adoptOne(&a, &list[i])
@@ -52,11 +54,11 @@ func (l *Loader) adoptOne(a *adoption, f *found) {
 	a.used[f.value.Label] = true
 	l.contents.NextId = max(l.contents.NextId, f.value.Id+1)
 	l.contents.add(f.table, 1)
-	r := decode(f.prefix(), &f.value, a.foreign.now, l.labels.names[f.value.Label])
+	r := decode(f.Prefix(), &f.value, a.foreign.now, l.labels.names[f.value.Label])
 	twice := l.account.Has(r.Prefix)
 	switch home := l.home(f); {
 	case home.table != f.table && !twice:
-		a.foreign.put(staged{place: home, value: f.value, ban: r, fresh: true})
+		*a.foreign.next(home.Source) = staged{place: home, value: f.value, ban: r.Ban, fresh: true}
 		return
 	case home.table != f.table:
 		return
@@ -69,7 +71,7 @@ func (l *Loader) adoptOne(a *adoption, f *found) {
 
 // home is where f belongs. With another ipv6_prefix that may be elsewhere: a single source
 // has become a prefix, or the other way round.
-func (l *Loader) home(f *found) place { return l.placeFor(f.prefix(), f.value.Flags&flagHand != 0) }
+func (l *Loader) home(f *found) place { return l.placeFor(f.Prefix(), f.value.Flags&flagHand != 0) }
 
 // dropForeign deletes bans from where no program looks for them any more.
 func (l *Loader) dropForeign() error {

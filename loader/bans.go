@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/cilium/ebpf"
 
@@ -26,17 +27,17 @@ func (m *xdpbanMaps) of(t table) *ebpf.Map {
 func (l *Loader) lookup(p place) (v xdpbanBan, ok bool, err error) {
 	if p.table == inNets {
 		// A trie answers with the longest prefix that covers the key.
-		err = l.maps.Nets.Lookup(trieKey(p.prefix()), &v)
-		ok = err == nil && v.Bits == p.bits
+		err = l.maps.Nets.Lookup(trieKey(p.Prefix()), &v)
+		ok = err == nil && v.Bits == p.Bits
 	} else {
-		err = l.maps.of(p.table).Lookup(p.addr, &v)
+		err = l.maps.of(p.table).Lookup(p.Addr, &v)
 		ok = err == nil
 	}
 	if errors.Is(err, ebpf.ErrKeyNotExist) {
 		return v, false, nil
 	}
 	if err != nil {
-		return v, false, fmt.Errorf("read ban of %s: %w", p.prefix(), err)
+		return v, false, fmt.Errorf("read ban of %s: %w", p.Prefix(), err)
 	}
 	return v, ok, nil
 }
@@ -62,16 +63,41 @@ func (l *Loader) Restore(bans ...ban.Ban) error {
 	return nil
 }
 
+// atOnce is how many bans go into the kernel together: what is written of them stays in the
+// cache from the first step to the last.
+const atOnce = 1024
+
 func (l *Loader) enter(bans []ban.Ban, back bool) (err error) {
 	s := &l.staging
 	if s.now, err = l.clock.now(); err != nil {
 		return err
 	}
-	s.begin(back, len(bans))
-	defer s.end()
-	for _, b := range bans {
-		if err := l.stage(s, b); err != nil {
-			return fmt.Errorf("%s: %w", b.Prefix, err)
+	var begun []place
+	for len(bans) > 0 {
+		some := bans[:min(len(bans), atOnce)]
+		bans = bans[len(some):]
+		if err := l.enterSome(s, some, back); err != nil {
+			_, left := l.remove(begun)
+			return errors.Join(err, left)
+		}
+		if len(bans) == 0 {
+			break
+		}
+		for i := range s.bans {
+			if s.bans[i].fresh {
+				begun = append(begun, s.bans[i].place)
+			}
+		}
+	}
+	return nil
+}
+
+// enterSome enters bans in one go, or after an error none of those that are new.
+func (l *Loader) enterSome(s *staging, bans []ban.Ban, back bool) error {
+	s.begin(back)
+	for i := range bans {
+		if err := l.stage(s, &bans[i]); err != nil {
+			return fmt.Errorf("%s: %w", bans[i].Prefix, err)
 		}
 	}
 	return l.write(s.bans)
@@ -81,88 +107,135 @@ func (l *Loader) enter(bans []ban.Ban, back bool) (err error) {
 type staged struct {
 	place
 	value xdpbanBan
-	ban   ban.Record
-	fresh bool  // its source had none
-	from  table // else: where that is
+	ban   ban.Ban
+	seen  time.Time // when its source's last packet came
+	fresh bool      // its source had none
+	from  table     // else: where that is
 }
 
 // A staging is bans that go into the kernel together, one a source.
 type staging struct {
 	back bool // they are what was there before
 	now  moment
-	at   map[source]int // in bans
+	at   map[ban.Source]int // in bans
 	bans []staged
+
+	like  ban.Ban   // the last one that was new, but for whom it concerns
+	value xdpbanBan // of that one, without what is its own
 
 	why   label // of the last one staged, as is most likely of the next
 	label uint32
 }
 
-// keepAtMost is how much room of a staging is kept for the next one.
-const keepAtMost = 4096
-
-func (s *staging) begin(back bool, n int) {
-	s.back = back
+func (s *staging) begin(back bool) {
 	if s.at == nil {
-		s.at = make(map[source]int, n)
-	}
-	s.bans = slices.Grow(s.bans, n)
-}
-
-func (s *staging) end() {
-	if len(s.bans) > keepAtMost {
-		*s = staging{}
-		return
+		s.at = make(map[ban.Source]int)
 	}
 	clear(s.at)
-	s.bans = s.bans[:0]
+	s.back, s.bans, s.like, s.why = back, s.bans[:0], ban.Ban{}, label{}
 }
 
-// put stages next, in place of what is staged for the same source.
-func (s *staging) put(next staged) {
-	if i, ok := s.at[next.source]; ok {
-		s.bans[i] = next
-		return
+// next is the place for what is staged for source, that of what is staged for it already.
+func (s *staging) next(source ban.Source) *staged {
+	i, twice := s.at[source]
+	if !twice {
+		i = len(s.bans)
+		s.at[source] = i
+		s.bans = append(s.bans, staged{})
 	}
-	s.at[next.source] = len(s.bans)
-	s.bans = append(s.bans, next)
+	return &s.bans[i]
 }
 
 // stage adds b to s, renewed by what is there.
-func (l *Loader) stage(s *staging, b ban.Ban) error {
+func (l *Loader) stage(s *staging, b *ban.Ban) error {
 	if !b.Prefix.IsValid() {
 		return errors.New("not a prefix")
 	}
-	b.Prefix = normal(b.Prefix)
-	before, live, err := l.standing(s, b.Prefix)
+	prefix := normal(b.Prefix)
+	source := ban.SourceOf(prefix)
+	i, twice := s.at[source]
+	if !twice && !l.account.Has(prefix) {
+		return l.stageNew(s, b, prefix)
+	}
+	if !twice {
+		return l.stageAgain(s, b, prefix, nil)
+	}
+	return l.stageAgain(s, b, prefix, &s.bans[i])
+}
+
+// stageNew adds the first ban of prefix to s. Of many that differ in nothing else, as those of
+// a list, most of it is copied.
+func (l *Loader) stageNew(s *staging, b *ban.Ban, prefix netip.Prefix) error {
+	like := *b
+	like.Prefix = netip.Prefix{}
+	if like != s.like || len(s.bans) == 0 {
+		id, err := l.labelOf(s, b)
+		if err != nil {
+			return err
+		}
+		s.like, s.value = like, encode(like, s.now, 0, id)
+	}
+	next := s.next(ban.SourceOf(prefix))
+	next.ban = *b
+	next.ban.Prefix = prefix
+	next.place, next.fresh = l.placeOf(next.ban), true
+	next.value = s.value
+	next.value.Id, next.value.Bits = l.nextID(), uint8(prefix.Bits())
+	l.clear(next)
+	return nil
+}
+
+// stageAgain adds b, whose source has a ban, which is twice if it is staged.
+func (l *Loader) stageAgain(s *staging, b *ban.Ban, prefix netip.Prefix, twice *staged) (err error) {
+	var before staged
+	var live bool
+	if twice != nil {
+		before, live = *twice, true
+	} else if before, live, err = l.standing(s, prefix); err != nil {
+		return err
+	}
+	again := *b
+	again.Prefix = prefix
+	switch {
+	case live && s.back:
+		again = again.Refreshed(before.seen)
+	case live:
+		again = before.ban.Renewed(again)
+	}
+	why, err := l.labelOf(s, &again)
 	if err != nil {
 		return err
 	}
-	switch {
-	case live && s.back:
-		b = b.Refreshed(before.ban.Seen)
-	case live:
-		b = before.ban.Renewed(b)
-	}
-	if why := (label{b.Jail, b.Reason}); why != s.why || len(s.bans) == 0 {
-		if s.label, err = l.labels.id(why); err != nil {
-			return err
-		}
-		s.why = why
-	}
-	next := staged{place: l.placeOf(b), ban: ban.Record{Ban: b}, fresh: before.fresh, from: before.from}
 	id := before.value.Id
 	if !live || id == 0 {
 		id = l.nextID()
 	}
-	next.value = encode(b, s.now, id, s.label)
-	if !l.allowed.Overlaps(b.Prefix) {
-		next.value.Flags |= flagClear
-	}
+	next := s.next(ban.SourceOf(prefix))
+	*next = staged{place: l.placeOf(again), value: encode(again, s.now, id, why), ban: again, seen: before.seen, fresh: before.fresh, from: before.from}
+	l.clear(next)
 	if id == before.value.Id {
 		next.value.keep(&before.value, !s.back)
 	}
-	s.put(next)
 	return nil
+}
+
+// clear says so of a ban that nothing on the allow list meets.
+func (l *Loader) clear(b *staged) {
+	if !l.allowed.Overlaps(b.ban.Prefix) {
+		b.value.Flags |= flagClear
+	}
+}
+
+// labelOf is the number of why b was made.
+func (l *Loader) labelOf(s *staging, b *ban.Ban) (id uint32, err error) {
+	why := label{b.Jail, b.Reason}
+	if why == s.why && len(s.bans) > 0 {
+		return s.label, nil
+	}
+	if id, err = l.labels.id(why); err == nil {
+		s.why, s.label = why, id
+	}
+	return id, err
 }
 
 // keep takes over what the kernel counted for the ban before, and its exact times: those
@@ -179,16 +252,10 @@ func (v *xdpbanBan) keep(before *xdpbanBan, ends bool) {
 	}
 }
 
-// standing finds the ban of prefix, in s or else in the kernel. One that is wanted, and that
-// the kernel has lost, has no number.
+// standing finds the ban of prefix, which the account has, in the kernel. One that the kernel
+// has lost has no number.
 func (l *Loader) standing(s *staging, prefix netip.Prefix) (before staged, live bool, err error) {
-	if i, ok := s.at[sourceOf(prefix)]; ok {
-		return s.bans[i], true, nil
-	}
-	wanted, ok := l.account.Get(prefix)
-	if !ok {
-		return staged{fresh: true}, false, nil
-	}
+	wanted, _ := l.account.Get(prefix)
 	before.place = l.placeOf(wanted)
 	before.from = before.table
 	value, there, err := l.lookup(before.place)
@@ -196,10 +263,11 @@ func (l *Loader) standing(s *staging, prefix netip.Prefix) (before staged, live 
 		return before, false, err
 	}
 	if !there {
-		before.ban.Ban = wanted
+		before.ban = wanted
 		return before, wanted.Live(s.now.wall), nil
 	}
-	before.value, before.ban = value, decode(prefix, &value, s.now, l.labels.names[value.Label])
+	r := decode(prefix, &value, s.now, l.labels.names[value.Label])
+	before.value, before.ban, before.seen = value, r.Ban, r.Seen
 	return before, value.End > s.now.ns, nil
 }
 
@@ -227,7 +295,7 @@ func (l *Loader) write(bans []staged) error {
 			}
 		}
 		if !b.fresh && b.table != b.from {
-			moved = append(moved, place{b.source, b.from})
+			moved = append(moved, place{b.Source, b.from})
 		}
 	}
 	if err := l.fits(raised, byLog, len(bans)); err != nil {
@@ -241,8 +309,15 @@ func (l *Loader) write(bans []staged) error {
 			return errors.Join(err, l.takeBack(bans))
 		}
 	}
+	l.account.Expect(func(yield func(ban.Source) bool) {
+		for i := range bans {
+			if !yield(bans[i].Source) {
+				return
+			}
+		}
+	})
 	for i := range bans {
-		l.account.Put(bans[i].ban.Ban)
+		l.account.Put(bans[i].ban)
 	}
 	return l.leave(moved)
 }
@@ -297,23 +372,21 @@ func (l *Loader) takeBack(bans []staged) error {
 
 // writeTable writes those of bans that belong in t.
 func (l *Loader) writeTable(t table, bans []staged) error {
-	var places []place
-	var values []xdpbanBan
-	for i := range bans {
-		if bans[i].table != t {
-			continue
+	for some := range slices.Chunk(bans, atOnce) {
+		w := &l.written
+		w.places, w.values = w.places[:0], w.values[:0]
+		for i := range some {
+			if some[i].table == t {
+				w.places, w.values = append(w.places, some[i].place), append(w.values, some[i].value)
+			}
 		}
-		if places == nil {
-			places, values = make([]place, 0, len(bans)-i), make([]xdpbanBan, 0, len(bans)-i)
+		err := l.putPlaces(t, w.places, w.values)
+		if isFull(err) { // somebody else wrote into it
+			return l.full(t, len(bans))
 		}
-		places, values = append(places, bans[i].place), append(values, bans[i].value)
-	}
-	err := l.putPlaces(t, places, values)
-	if isFull(err) { // somebody else wrote into it
-		return l.full(t, len(places))
-	}
-	if err != nil {
-		return fmt.Errorf("write %d bans: %w", len(places), err)
+		if err != nil {
+			return fmt.Errorf("write %d bans: %w", len(bans), err)
+		}
 	}
 	return nil
 }
@@ -329,7 +402,7 @@ func (l *Loader) putPlaces(t table, places []place, bans []xdpbanBan) error {
 func addresses(places []place) [][16]byte {
 	keys := make([][16]byte, len(places))
 	for i, p := range places {
-		keys[i] = p.addr
+		keys[i] = p.Addr
 	}
 	return keys
 }
@@ -338,7 +411,7 @@ func addresses(places []place) [][16]byte {
 func trieKeys(places []place) []xdpbanPrefix {
 	keys := make([]xdpbanPrefix, len(places))
 	for i, p := range places {
-		keys[i] = trieKey(p.prefix())
+		keys[i] = trieKey(p.Prefix())
 	}
 	return keys
 }
@@ -390,7 +463,7 @@ func (l *Loader) remove(places []place) (n int, err error) {
 		return n, err
 	}
 	for _, p := range places {
-		l.account.Delete(p.prefix())
+		l.account.Delete(p.Prefix())
 	}
 	return n, nil
 }

@@ -107,7 +107,7 @@ func (l *Loader) checkUnknown(c *comparison, p place) error {
 		return err
 	}
 	if c.Unknowns++; c.Unknowns <= UnknownAtMost {
-		c.Unknown = append(c.Unknown, p.prefix())
+		c.Unknown = append(c.Unknown, p.Prefix())
 	}
 	return nil
 }

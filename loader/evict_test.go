@@ -152,7 +152,7 @@ func TestEvictedBansArePutBack(t *testing.T) {
 		now, err := l.clock.now()
 		must(t, err)
 		f := found{l.placeOf(b), encode(b, now, 1, 0)}
-		must(t, l.maps.Bans.Put(f.addr, &f.value))
+		must(t, l.maps.Bans.Put(f.Addr, &f.value))
 		strange = append(strange, f)
 	}
 	evicted := len(lost(t, l, quiet))
@@ -173,7 +173,7 @@ func TestEvictedBansArePutBack(t *testing.T) {
 		t.Errorf("%d are not in the kernel in the end, %d were put back last", len(gone), c.Repaired)
 	}
 	for _, f := range strange {
-		l.maps.Bans.Delete(f.addr) //nolint:errcheck // some have been evicted
+		l.maps.Bans.Delete(f.Addr) //nolint:errcheck // some have been evicted
 	}
 	if c := compare(t, l); c.Unknowns != 0 || c.Repaired != 0 {
 		t.Errorf("without them: %+v", c)
@@ -417,7 +417,7 @@ func TestAFailedWriteIsTakenBack(t *testing.T) {
 	must(t, err)
 	room := int(l.room(inHeld))
 	for _, b := range row("10.0.0.0", room-10) { // somebody else's
-		must(t, l.maps.Held.Put(l.placeOf(b).addr, encode(b, now, 1, 0)))
+		must(t, l.maps.Held.Put(l.placeOf(b).Addr, encode(b, now, 1, 0)))
 	}
 	renewed := hour("192.0.2.1/32")
 	must(t, l.Ban(renewed))

@@ -41,6 +41,10 @@ type Loader struct {
 	account  *ban.Account      // every ban that should be in the maps
 	labels   labels
 	staging  staging  // room for bans on their way
+	written  struct { // the same, for those of one table
+		places []place
+		values []xdpbanBan
+	}
 	allowed  *ban.Set // the kernel's allow list, or more
 	contents xdpbanContents
 }

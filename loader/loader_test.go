@@ -459,10 +459,10 @@ func TestInterruptedResizeLosesNothing(t *testing.T) {
 			must(t, err)
 			defer unfinished.Close()
 			v.End = begin + uint64(test.next)
-			must(t, unfinished.Put(p.addr, &v))
+			must(t, unfinished.Put(p.Addr, &v))
 			must(t, unfinished.Pin(l.pin(xdpbanMapBans+next)))
 			v.End = begin + uint64(test.pinned)
-			must(t, l.maps.Bans.Put(p.addr, &v))
+			must(t, l.maps.Bans.Put(p.Addr, &v))
 			must(t, l.Close())
 
 			s := l.settings

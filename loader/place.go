@@ -1,7 +1,6 @@
 package loader
 
 import (
-	"bytes"
 	"cmp"
 	"math"
 	"net/netip"
@@ -21,21 +20,15 @@ const (
 
 var tables = [...]table{inBans, inHeld, inNets}
 
-// A source is whom a ban concerns. It has one ban at most.
-type source struct {
-	addr [16]byte // IPv4 mapped into IPv6, host bits clear
-	bits uint8    // in the family of addr
-}
-
-// A place is where a ban is: its source is the key in its table.
+// A place is where a ban is: its source, which has one ban at most, is the key in its table.
 type place struct {
-	source
+	ban.Source
 	table table
 }
 
 // comparePlaces orders places by their bytes.
 func comparePlaces(a, b place) int {
-	return cmp.Or(bytes.Compare(a.addr[:], b.addr[:]), cmp.Compare(a.bits, b.bits), cmp.Compare(a.table, b.table))
+	return cmp.Or(a.Source.Compare(b.Source), cmp.Compare(a.table, b.table))
 }
 
 // Of what the tries have before the address in their keys.
@@ -53,11 +46,7 @@ func normal(prefix netip.Prefix) netip.Prefix {
 	return prefix.Masked()
 }
 
-func sourceOf(prefix netip.Prefix) source {
-	return source{prefix.Addr().As16(), uint8(prefix.Bits())}
-}
-
-func placeIn(t table, prefix netip.Prefix) place { return place{sourceOf(prefix), t} }
+func placeIn(t table, prefix netip.Prefix) place { return place{ban.SourceOf(prefix), t} }
 
 // placeOf is where the ban b belongs, and is.
 func (l *Loader) placeOf(b ban.Ban) place { return l.placeFor(b.Prefix, b.Hand) }
@@ -70,10 +59,6 @@ func (l *Loader) placeFor(prefix netip.Prefix, hand bool) place {
 		return placeIn(inHeld, prefix)
 	}
 	return placeIn(inBans, prefix)
-}
-
-func (s source) prefix() netip.Prefix {
-	return netip.PrefixFrom(netip.AddrFrom16(s.addr).Unmap(), int(s.bits))
 }
 
 // single reports whether prefix is what l counts as one source.

@@ -42,7 +42,7 @@ func (r *reader) each(yield func([]found) error) error {
 		err := each(r.maps.of(t), func(addrs [][16]byte, values []xdpbanBan) error {
 			list = list[:0]
 			for i := range addrs {
-				list = append(list, found{place{source{addrs[i], values[i].Bits}, t}, values[i]})
+				list = append(list, found{place{ban.Source{Addr: addrs[i], Bits: values[i].Bits}, t}, values[i]})
 			}
 			return yield(list)
 		})
@@ -90,7 +90,7 @@ func (r *reader) record(f *found) (ban.Record, error) {
 
 // record is the ban v at p with what CPUs still hold of its counts.
 func record(p place, v *xdpbanBan, now moment, why label, pending map[uint32]ban.Count) ban.Record {
-	r := decode(p.prefix(), v, now, why)
+	r := decode(p.Prefix(), v, now, why)
 	r.Packets += pending[v.Id].Packets
 	r.Bytes += pending[v.Id].Bytes
 	return r

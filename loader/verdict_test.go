@@ -266,7 +266,7 @@ func age(tb testing.TB, l *Loader, p place, d time.Duration) {
 	}
 	v.End -= uint64(d)
 	v.Seen -= uint64(d)
-	must(tb, l.maps.of(p.table).Put(p.addr, &v))
+	must(tb, l.maps.of(p.table).Put(p.Addr, &v))
 }
 
 // Test is a look: it neither counts nor prolongs.

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"os"
 	"strings"
@@ -25,14 +27,16 @@ func banVerb(p *program) *cobra.Command {
 		Long:    "Bans addresses and prefixes at once. An IPv6 address is banned with its neighbours of ipv6_prefix (write /128 for it alone).\nWhat the allow list holds, and the address you are logged in from, are refused.",
 		Example: "  xdpban ban 192.0.2.7\n  xdpban ban 198.51.100.0/24 2001:db8::7 --for 2h --reason 'called at night'\n  xdpban ban --file list.txt",
 		RunE: func(c *cobra.Command, args []string) error {
-			sources, err := p.sources(c, args, list)
-			if err != nil {
-				return err
-			}
+			var err error
 			if request.Seconds, err = seconds(c, length); err != nil {
 				return err
 			}
-			request.List = sources.String()
+			if request.Prefixes, request.Addresses, err = sources(c, args, list); err != nil {
+				return err
+			}
+			if request.List, request.Name, err = p.readList(list); err != nil {
+				return err
+			}
 			request.Spare = sshPeers(p.environ, "/proc")
 			return p.ban(c, request)
 		},
@@ -73,12 +77,15 @@ func unbanVerb(p *program) *cobra.Command {
 			if request.All = all; all && (len(args) > 0 || list != "") {
 				return usage(c, errors.New("unban takes addresses or --all, not both"))
 			}
-			if !all {
-				sources, err := p.sources(c, args, list)
-				if err != nil {
-					return err
-				}
-				request.List = sources.String()
+			if all {
+				return p.unban(c, request)
+			}
+			var err error
+			if request.Prefixes, request.Addresses, err = sources(c, args, list); err != nil {
+				return err
+			}
+			if request.List, request.Name, err = p.readList(list); err != nil {
+				return err
 			}
 			return p.unban(c, request)
 		},
@@ -128,56 +135,55 @@ func named(prefixes []netip.Prefix, count int) string {
 	return strings.Join(names, ", ")
 }
 
-// sources reads args and the file list. All mistakes in them are one error.
-func (p *program) sources(c *cobra.Command, args []string, list string) (ban.List, error) {
-	var found ban.List
+// sources reads args, of which there may be none where there is a list. All mistakes in them are
+// one error.
+func sources(c *cobra.Command, args []string, list string) (prefixes []netip.Prefix, addresses []netip.Addr, err error) {
+	if len(args) == 0 && list == "" {
+		return nil, nil, usage(c, fmt.Errorf("%s wants an address or a prefix", c.Name()))
+	}
 	var wrong []error
 	for _, arg := range args {
-		if err := found.Add(arg); err != nil {
+		prefix, err := ban.ParsePrefix(arg)
+		switch {
+		case err != nil:
 			wrong = append(wrong, err)
+		case strings.Contains(arg, "/"):
+			prefixes = append(prefixes, prefix)
+		default:
+			addresses = append(addresses, prefix.Addr())
 		}
-	}
-	if list != "" {
-		mistakes, err := p.readList(&found, list)
-		if err != nil {
-			return ban.List{}, err
-		}
-		wrong = append(wrong, mistakes...)
 	}
 	if len(wrong) > 0 {
-		return ban.List{}, usage(c, errors.Join(shortened(wrong)...))
+		return nil, nil, usage(c, errors.Join(wrong...))
 	}
-	if found.Len() == 0 {
-		return ban.List{}, usage(c, fmt.Errorf("%s wants an address or a prefix", c.Name()))
-	}
-	return found, nil
+	return prefixes, addresses, nil
 }
 
-// readList adds the entries of the file list to found; - is standard input.
-func (p *program) readList(found *ban.List, list string) (mistakes []error, err error) {
-	in := p.stdin
+// readList reads the file list, - is standard input, for the daemon to say what is wrong with it.
+// It is read to its end first: the daemon would not wait for who types it.
+func (p *program) readList(list string) (text io.Reader, name string, err error) {
+	if list == "" {
+		return nil, "", nil
+	}
+	in, all := p.stdin, new(bytes.Buffer)
 	if list != "-" {
 		file, err := os.Open(list)
 		if err != nil {
-			return nil, fmt.Errorf("open the list %s: %w", list, reason(err))
+			return nil, "", fmt.Errorf("open the list %s: %w", list, reason(err))
 		}
 		defer file.Close()
+		if info, err := file.Stat(); err == nil { // of a pipe it is nothing
+			all.Grow(int(min(info.Size(), control.ListBytes)) + bytes.MinRead)
+		}
 		in = file
 	}
-	mistakes, err = found.Read(list, in)
-	if err != nil {
-		return nil, fmt.Errorf("read the list %s: %w", list, err)
+	if _, err := all.ReadFrom(io.LimitReader(in, control.ListBytes+1)); err != nil {
+		return nil, "", fmt.Errorf("read the list %s: %w", list, reason(err))
 	}
-	return mistakes, nil
-}
-
-// shortened keeps the first mistakes of many.
-func shortened(wrong []error) []error {
-	const most = 10
-	if len(wrong) <= most {
-		return wrong
+	if all.Len() > control.ListBytes {
+		return nil, "", fmt.Errorf("read the list %s: it is longer than %d MiB, give it in parts", list, control.ListBytes>>20)
 	}
-	return append(wrong[:most:most], fmt.Errorf("and %s more", number(len(wrong)-most)))
+	return all, list, nil
 }
 
 // seconds reads the value of --for.

@@ -1,72 +1,69 @@
 package main
 
 import (
-	"fmt"
+	"io"
 	"net/netip"
 	"os"
 	"path/filepath"
-	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/spf13/cobra"
-
-	"xdpban/internal/ban"
 )
 
-const goodList = "\n192.0.2.7  # called at night\r\n# nobody\n\t198.51.100.77/24\n::ffff:192.0.2.8\n2001:db8::7"
-
-func TestSourcesOfArgumentsAndList(t *testing.T) {
-	list := filepath.Join(t.TempDir(), "list")
-	if err := os.WriteFile(list, []byte(goodList), 0o644); err != nil {
-		t.Fatal(err)
+func TestSourcesOfArguments(t *testing.T) {
+	prefixes, addresses, err := sources(&cobra.Command{Use: "ban"}, []string{"203.0.113.5/25", "::ffff:192.0.2.8", "2001:db8::7"}, "")
+	if want := []netip.Prefix{netip.MustParsePrefix("203.0.113.0/25")}; err != nil || !slices.Equal(prefixes, want) {
+		t.Errorf("got %v, %v, want %v", prefixes, err, want)
 	}
-	want := ban.List{
-		Prefixes:  []netip.Prefix{netip.MustParsePrefix("203.0.113.0/25"), netip.MustParsePrefix("198.51.100.0/24")},
-		Addresses: []netip.Addr{netip.MustParseAddr("192.0.2.7"), netip.MustParseAddr("192.0.2.8"), netip.MustParseAddr("2001:db8::7")},
-	}
-	for _, from := range []string{list, "-"} {
-		p := &program{stdin: strings.NewReader(goodList)}
-		got, err := p.sources(&cobra.Command{Use: "ban"}, []string{"203.0.113.5/25"}, from)
-		if err != nil || !reflect.DeepEqual(got, want) {
-			t.Errorf("from %s: %v, %v; want %v", from, got, err, want)
-		}
+	if want := []netip.Addr{netip.MustParseAddr("192.0.2.8"), netip.MustParseAddr("2001:db8::7")}; !slices.Equal(addresses, want) {
+		t.Errorf("got %v, want %v", addresses, want)
 	}
 }
 
-func TestMistakesInSources(t *testing.T) {
-	many := strings.Repeat("x\n", 13)
+func TestMistakesInArguments(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		args []string
-		list string // of standard input
 		want string
 	}{
-		{"nothing", nil, "# nobody\n", "ban wants an address or a prefix"},
-		{"an argument", []string{"192.0.2.7", "localhost"}, "", `"localhost" is neither an address nor a prefix`},
-		{"everywhere", []string{"192.0.2.300", "fe80::1%eth0"}, "192.0.2.7\n\n192.0.2.0/33 # wide\n", `"192.0.2.300" is neither an address nor a prefix
-"fe80::1%eth0" has a zone, which no packet carries
--:3: "192.0.2.0/33" is neither an address nor a prefix`},
-		{"binary", nil, "\x1b[2J\xff\n", `-:1: "\x1b[2J\xff" is neither an address nor a prefix`},
-		{"a long line", nil, strings.Repeat("1", 2000), `-:1: "` + strings.Repeat("1", 60) + `..." is neither an address nor a prefix`},
-		{"a line without end", nil, "192.0.2.7\n" + strings.Repeat("1", 1<<20), "read the list -: line 2: bufio.Scanner: token too long"},
-		{"a missing list", nil, "", "ban wants an address or a prefix"},
-		{"many", nil, many, "-:1: \"x\" is neither an address nor a prefix" + seq(2, 10) + "\nand 3 more"},
+		{"nothing", nil, "ban wants an address or a prefix"},
+		{"a name", []string{"192.0.2.7", "localhost"}, `"localhost" is neither an address nor a prefix`},
+		{"two", []string{"192.0.2.300", "fe80::1%eth0"}, "\"192.0.2.300\" is neither an address nor a prefix\n\"fe80::1%eth0\" has a zone, which no packet carries"},
 	} {
-		p := &program{stdin: strings.NewReader(c.list)}
-		got, err := p.sources(&cobra.Command{Use: "ban"}, c.args, "-")
-		if err == nil || err.Error() != c.want || !reflect.DeepEqual(got, ban.List{}) {
-			t.Errorf("%s: %v, %v; want %s", c.name, got, err, c.want)
+		if _, _, err := sources(&cobra.Command{Use: "ban"}, c.args, ""); err == nil || err.Error() != c.want {
+			t.Errorf("%s: %v; want %s", c.name, err, c.want)
 		}
 	}
 }
 
-func seq(from, to int) string {
-	var b strings.Builder
-	for n := from; n <= to; n++ {
-		fmt.Fprintf(&b, "\n-:%d: \"x\" is neither an address nor a prefix", n)
+// A list is sent as it is: the daemon says what is wrong with it.
+func TestListIsReadWhole(t *testing.T) {
+	const text = "192.0.2.7 # at night\r\nlocalhost\n"
+	path := filepath.Join(t.TempDir(), "list")
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
 	}
-	return b.String()
+	for _, from := range []string{path, "-"} {
+		p := &program{stdin: strings.NewReader(text)}
+		list, name, err := p.readList(from)
+		if err != nil || name != from {
+			t.Fatalf("%s: %q, %v", from, name, err)
+		}
+		if got, err := io.ReadAll(list); string(got) != text || err != nil {
+			t.Errorf("%s: %q, %v", from, got, err)
+		}
+	}
+	for _, c := range []struct{ path, want string }{
+		{"/dev/zero", "read the list /dev/zero: it is longer than 128 MiB, give it in parts"},
+		{"/nowhere", "open the list /nowhere: no such file or directory"},
+		{"/", "read the list /: is a directory"},
+	} {
+		if _, _, err := new(program).readList(c.path); err == nil || err.Error() != c.want {
+			t.Errorf("%s: %v, want %s", c.path, err, c.want)
+		}
+	}
 }
 
 func TestLengthOfABan(t *testing.T) {

@@ -25,6 +25,7 @@ type Account struct {
 
 	kinds []kind // what many bans have in common, by number
 	known map[kindOf]uint32
+	last  uint32   // the kind that was taken last, as is most likely to be next
 	free  []uint32 // numbers of kinds that no ban has
 
 	round uint8 // of the comparison that goes on, or was the last
@@ -44,19 +45,13 @@ type page struct {
 
 // An entry is a ban.
 type entry struct {
-	source
+	Source
 	flags uint8
 	marks [Places]uint8 // the round in which it was noted in each place
 
 	since, end  uint32 // seconds since 1970
 	limit, seen uint32 // the same; 0: none
 	kind        uint32
-}
-
-// A source is a prefix without pointers.
-type source struct {
-	addr [16]byte // IPv4 mapped into IPv6
-	bits uint8    // in the family of addr
 }
 
 const (
@@ -101,7 +96,7 @@ func (a *Account) Get(prefix netip.Prefix) (Ban, bool) {
 // Put takes b in, in place of the ban of the same prefix.
 func (a *Account) Put(b Ban) {
 	at := a.find(b.Prefix)
-	next := entry{source: at.source, marks: [Places]uint8{a.round, a.round}}
+	next := entry{Source: at.Source, marks: [Places]uint8{a.round, a.round}}
 	next.since, next.end, next.limit = seconds(b.Since), secondsUp(b.End), secondsUp(b.Limit)
 	if b.Hand {
 		next.flags |= flagHand
@@ -172,7 +167,7 @@ func (a *Account) Due(now time.Time, most int) []netip.Prefix {
 			e := &p.entries[n]
 			p.first = min(p.first, e.end)
 			if e.end <= at && len(due) < most {
-				due = append(due, e.prefix())
+				due = append(due, e.Prefix())
 			}
 		}
 		if len(due) == most {
@@ -280,7 +275,7 @@ func (a *Account) Unseen(n, place int) []Ban {
 func (a *Account) ban(e *entry) Ban {
 	k := &a.kinds[e.kind]
 	return Ban{
-		Prefix: e.prefix(), Jail: k.jail, Reason: k.reason, Quiet: k.quiet,
+		Prefix: e.Prefix(), Jail: k.jail, Reason: k.reason, Quiet: k.quiet,
 		Since: timeOf(e.since), End: timeOf(e.end), Limit: timeOf(e.limit),
 		Hand: e.flags&flagHand != 0, Forced: e.flags&flagForced != 0,
 	}
@@ -288,7 +283,10 @@ func (a *Account) ban(e *entry) Ban {
 
 // take is the number of a kind that one more ban has.
 func (a *Account) take(of kindOf) uint32 {
-	id, ok := a.known[of]
+	id, ok := a.last, len(a.kinds) > 0 && a.kinds[a.last].bans > 0 && a.kinds[a.last].kindOf == of
+	if !ok {
+		id, ok = a.known[of]
+	}
 	switch {
 	case ok:
 	case len(a.free) > 0:
@@ -300,6 +298,7 @@ func (a *Account) take(of kindOf) uint32 {
 		a.known[of] = id
 	}
 	a.kinds[id].bans++
+	a.last = id
 	return id
 }
 
@@ -316,7 +315,7 @@ func (a *Account) drop(id uint32) {
 
 // A spot is where the ban of a prefix is, or would be.
 type spot struct {
-	source
+	Source
 	page *page
 	tag  uint8
 	i    int // on page; below 0: it is not there
@@ -332,18 +331,78 @@ func (s spot) entry() *entry {
 
 // find finds the spot of exactly this prefix. Nobody can choose addresses that fill one page.
 func (a *Account) find(prefix netip.Prefix) spot {
-	s := spot{source: source{prefix.Addr().As16(), uint8(prefix.Bits())}}
-	hash := maphash.Bytes(a.seed, s.addr[:])
-	s.page, s.tag = &a.pages[hash%pages], uint8(hash>>56)
+	s := spot{Source: SourceOf(prefix)}
+	var n int
+	n, s.tag = a.place(&s.Source)
+	s.page = &a.pages[n]
 	for from := 0; ; from = s.i + 1 {
 		next := bytes.IndexByte(s.page.tags[from:], s.tag)
 		if next < 0 {
 			s.i = -1
 			return s
 		}
-		if s.i = from + next; s.page.entries[s.i].source == s.source {
+		if s.i = from + next; s.page.entries[s.i].Source == s.Source {
 			return s
 		}
+	}
+}
+
+// place is the number of the page on which s is, or would be, and its tag there.
+func (a *Account) place(s *Source) (page int, tag uint8) {
+	hash := maphash.Bytes(a.seed, s.Addr[:])
+	return int(hash % pages), uint8(hash >> 56)
+}
+
+// Arrange is sources in the order of the pages and each of them once. Whoever goes through many
+// in that order has the page that he needs next in the cache. Any goroutine may call it.
+func (a *Account) Arrange(sources iter.Seq[Source]) []Source {
+	var ends [pages]int
+	for s := range sources {
+		page, _ := a.place(&s)
+		ends[page]++
+	}
+	for page := 1; page < pages; page++ {
+		ends[page] += ends[page-1]
+	}
+	arranged := make([]Source, ends[pages-1])
+	for s := range sources {
+		page, _ := a.place(&s)
+		ends[page]--
+		arranged[ends[page]] = s
+	}
+	once := arranged[:0]
+	for page, from := range ends { // those have become the beginnings
+		to := len(arranged)
+		if page+1 < pages {
+			to = ends[page+1]
+		}
+		slices.SortFunc(arranged[from:to], Source.Compare)
+		once = append(once, slices.Compact(arranged[from:to])...)
+	}
+	return once
+}
+
+// Expect makes room for bans of these sources that are about to be put in. Where many come
+// together they are arranged.
+func (a *Account) Expect(sources iter.Seq[Source]) {
+	last, n := -1, 0
+	for s := range sources {
+		if page, _ := a.place(&s); page != last {
+			a.expect(last, n)
+			last, n = page, 0
+		}
+		n++
+	}
+	a.expect(last, n)
+}
+
+func (a *Account) expect(page, n int) {
+	if page < 0 {
+		return
+	}
+	p := &a.pages[page]
+	if n += len(p.entries); n > cap(p.entries)+cap(p.entries)/8 {
+		p.resize(n)
 	}
 }
 
@@ -354,7 +413,7 @@ func (p *page) add(tag uint8, e entry) {
 		p.first = math.MaxUint32
 	}
 	if n == cap(p.entries) {
-		p.resize(n + n/8 + 2)
+		p.resize(n + n/8 + 4)
 	}
 	p.tags, p.entries = append(p.tags, tag), append(p.entries, e)
 }
@@ -373,10 +432,6 @@ func (p *page) remove(i int) {
 func (p *page) resize(room int) {
 	p.tags = append(make([]uint8, 0, room), p.tags...)
 	p.entries = append(make([]entry, 0, room), p.entries...)
-}
-
-func (s source) prefix() netip.Prefix {
-	return netip.PrefixFrom(netip.AddrFrom16(s.addr).Unmap(), int(s.bits))
 }
 
 // seconds is t in whole seconds since 1970; the zero time is 0.

@@ -116,6 +116,43 @@ func TestAccountAgreesWithAMap(t *testing.T) {
 	})
 }
 
+// An arranged list is each of its sources once, those that share a page beside each other, and room
+// that is made for them changes nothing.
+func TestAccountArrangesALongList(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		account := ban.NewAccount()
+		list := rapid.SliceOf(rapid.Custom(anyPrefix)).Draw(t, "list")
+		var sources []ban.Source
+		for _, prefix := range list {
+			sources = append(sources, ban.SourceOf(prefix), ban.SourceOf(prefix))
+		}
+		arranged := account.Arrange(slices.Values(sources))
+		var got []netip.Prefix
+		for _, s := range arranged {
+			got = append(got, s.Prefix())
+		}
+		slices.SortFunc(list, ban.Compare)
+		list = slices.Compact(list)
+		if ordered := slices.SortedFunc(slices.Values(got), ban.Compare); !slices.Equal(ordered, list) {
+			t.Fatalf("got %v, want %v", ordered, list)
+		}
+		account.Expect(slices.Values(arranged))
+		if account.Len() != 0 {
+			t.Fatalf("%d bans came of nothing", account.Len())
+		}
+		for _, prefix := range got {
+			account.Put(ban.Ban{Prefix: prefix, End: noon})
+		}
+		var inPages []netip.Prefix
+		for b := range account.All {
+			inPages = append(inPages, b.Prefix)
+		}
+		if !slices.Equal(inPages, got) {
+			t.Fatalf("pages have %v, arranged was %v", inPages, got)
+		}
+	})
+}
+
 // Whom prefixes meet is found the same whether they are all single addresses or not.
 func TestAccountFindsWhomPrefixesMeet(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {

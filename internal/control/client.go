@@ -69,11 +69,17 @@ func (c *Client) EachBan(ctx context.Context, yield func(Ban) error) error {
 
 // Ban bans by hand.
 func (c *Client) Ban(ctx context.Context, request BanRequest) (reply BanReply, err error) {
+	if request.List != nil {
+		return reply, c.send(ctx, http.MethodPost, request.listPath(), listBody(request.List, request.Prefixes, request.Addresses), &reply)
+	}
 	return reply, c.ask(ctx, http.MethodPost, "/v1/bans", request, &reply)
 }
 
 // Unban ends bans.
 func (c *Client) Unban(ctx context.Context, request UnbanRequest) (reply UnbanReply, err error) {
+	if request.List != nil {
+		return reply, c.send(ctx, http.MethodDelete, request.listPath(), listBody(request.List, request.Prefixes, request.Addresses), &reply)
+	}
 	return reply, c.ask(ctx, http.MethodDelete, "/v1/bans", request, &reply)
 }
 
@@ -90,17 +96,22 @@ func (c *Client) Verify(ctx context.Context, request VerifyRequest) (reply Verif
 
 // ask sends request and reads reply.
 func (c *Client) ask(ctx context.Context, method, path string, request, reply any) error {
-	return c.do(ctx, method, path, request, func(body io.Reader) error { return decode(body, reply) })
-}
-
-// do sends request and has read read the answer. Errors: *Error as the daemon gave it,
-// ErrNotRunning, os.ErrPermission where the socket may not be used.
-func (c *Client) do(ctx context.Context, method, path string, request any, read func(io.Reader) error) error {
 	body, err := json.Marshal(request)
 	if err != nil {
 		return fmt.Errorf("write the request: %w", err)
 	}
-	r, err := http.NewRequestWithContext(ctx, method, "http://xdpban"+path, bytes.NewReader(body))
+	return c.send(ctx, method, path, bytes.NewReader(body), reply)
+}
+
+// send sends body and reads reply.
+func (c *Client) send(ctx context.Context, method, path string, body io.Reader, reply any) error {
+	return c.do(ctx, method, path, body, func(answer io.Reader) error { return decode(answer, reply) })
+}
+
+// do sends body and has read read the answer. Errors: *Error as the daemon gave it,
+// ErrNotRunning, os.ErrPermission where the socket may not be used.
+func (c *Client) do(ctx context.Context, method, path string, body io.Reader, read func(io.Reader) error) error {
+	r, err := http.NewRequestWithContext(ctx, method, "http://xdpban"+path, body)
 	if err != nil {
 		return fmt.Errorf("write the request: %w", err)
 	}

@@ -25,6 +25,31 @@ func (echo) Verify(context.Context, VerifyRequest) (VerifyReply, error) {
 	return VerifyReply{}, nil
 }
 
+// FuzzList asks with a list and any parameters.
+func FuzzList(f *testing.F) {
+	for _, query := range []string{"", "seconds=60&jail=j&reason=r&spare=::1&force=true&name=n", "seconds=1e9", "spare=", "a;b", "%", "name=\x00"} {
+		f.Add("POST", query, "192.0.2.7\n")
+		f.Add("DELETE", query, "x")
+	}
+	serve := handler(echo{})
+	f.Fuzz(func(t *testing.T, method, query, body string) {
+		if method != http.MethodPost && method != http.MethodDelete {
+			return
+		}
+		request := httptest.NewRequest(method, "/v1/bans/list", strings.NewReader(body))
+		request.URL.RawQuery = query
+		w := httptest.NewRecorder()
+		serve.ServeHTTP(w, request)
+		if w.Code == http.StatusOK {
+			return
+		}
+		var reply Error
+		if err := json.Unmarshal(w.Body.Bytes(), &reply); err != nil || reply.Text == "" || reply.Kind != Usage {
+			t.Fatalf("%s %q: status %d, answer %q", method, query, w.Code, w.Body)
+		}
+	})
+}
+
 func FuzzRequest(f *testing.F) {
 	for _, body := range []string{
 		`{"prefixes":["192.0.2.0/24"],"addresses":["2001:db8::1"],"seconds":60,"spare":["::1"]}`,

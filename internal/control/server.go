@@ -21,8 +21,14 @@ import (
 // Group may use the socket beside root, where it exists.
 const Group = "xdpban"
 
-// requestBytes bounds a request's body: a million prefixes fit.
-const requestBytes = 128 << 20
+// requestBytes bounds a request's body, which is in memory twice while it is read.
+const requestBytes = 4 << 20
+
+// ListBytes bounds that of a list, which is not: millions of prefixes fit.
+const ListBytes = 128 << 20
+
+// listsAtOnce are read at one time: what they name is in memory until they are done.
+const listsAtOnce = 2
 
 // ErrRunning says that another daemon holds the socket.
 var ErrRunning = errors.New("another daemon is running")
@@ -195,6 +201,9 @@ func handler(service Service) http.Handler {
 	mux.Handle("GET /v1/bans", list(service.Bans))
 	mux.Handle("POST /v1/bans", change(service.Ban))
 	mux.Handle("DELETE /v1/bans", change(service.Unban))
+	reading := make(chan struct{}, listsAtOnce)
+	mux.Handle("POST /v1/bans/list", changeList(reading, banList, service.Ban))
+	mux.Handle("DELETE /v1/bans/list", changeList(reading, unbanList, service.Unban))
 	mux.Handle("POST /v1/reload", look(service.Reload))
 	mux.Handle("POST /v1/verify", change(service.Verify))
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {

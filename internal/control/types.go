@@ -1,16 +1,25 @@
 // Package control is the daemon's API: HTTP and JSON on a unix socket.
 //
-//	GET    /v1/status   Status
-//	GET    /v1/bans     a list of Ban, sent while it is read
-//	POST   /v1/bans     BanRequest    -> BanReply
-//	DELETE /v1/bans     UnbanRequest  -> UnbanReply
-//	POST   /v1/reload                 -> ReloadReply
-//	POST   /v1/verify   VerifyRequest -> VerifyReply
+//	GET    /v1/status     Status
+//	GET    /v1/bans       a list of Ban, sent while it is read
+//	POST   /v1/bans       BanRequest    -> BanReply
+//	DELETE /v1/bans       UnbanRequest  -> UnbanReply
+//	POST   /v1/bans/list  a list        -> BanReply
+//	DELETE /v1/bans/list  a list        -> UnbanReply
+//	POST   /v1/reload                   -> ReloadReply
+//	POST   /v1/verify     VerifyRequest -> VerifyReply
+//
+// A list is text, an address or a prefix a line, as long as it may be. What its request has beside
+// it are parameters, all of which may be left out:
+//
+//	curl --unix-socket /run/xdpban/xdpban.sock --data-binary @drop.txt \
+//	    'http://xdpban/v1/bans/list?seconds=3600&jail=sshd&reason=feed&spare=192.0.2.1&force=false&name=drop.txt'
 //
 // Whatever goes wrong comes back as an Error with a status of 400 or above.
 package control
 
 import (
+	"io"
 	"net/netip"
 	"time"
 
@@ -150,7 +159,8 @@ func View(r ban.Record, now time.Time) Ban {
 type BanRequest struct {
 	Prefixes  []netip.Prefix `json:"prefixes"`
 	Addresses []netip.Addr   `json:"addresses"` // each with its neighbours of ipv6_prefix
-	List      string         `json:"list"`      // more of both as text, one a line: a million take a second less so
+	List      io.Reader      `json:"-"`         // more of both as text, one a line; nil: none
+	Name      string         `json:"-"`         // of List, where its mistakes are told
 	Seconds   int64          `json:"seconds"`   // how long; 0: the default bantime
 	Jail      string         `json:"jail"`      // whose ban it is; empty: manual
 	Reason    string         `json:"reason"`
@@ -173,7 +183,8 @@ type BanReply struct {
 type UnbanRequest struct {
 	Prefixes  []netip.Prefix `json:"prefixes"`
 	Addresses []netip.Addr   `json:"addresses"` // alone or with their neighbours of ipv6_prefix
-	List      string         `json:"list"`      // more of both as text, one a line
+	List      io.Reader      `json:"-"`         // more of both as text, one a line; nil: none
+	Name      string         `json:"-"`         // of List, where its mistakes are told
 	All       bool           `json:"all"`
 }
 

@@ -4,9 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"iter"
 	"net/netip"
 	"slices"
-	"strings"
 	"time"
 
 	"xdpban/internal/ban"
@@ -21,10 +22,13 @@ import (
 type rules struct {
 	config  *jails.Config
 	allowed *ban.Set
-	batch   int // how many bans change in one turn
+	batch   int                                     // how many bans change in one turn
+	arrange func(iter.Seq[ban.Source]) []ban.Source // as the account has them, each once
 }
 
-func (d *Daemon) rules() rules { return rules{d.config, d.allowed, d.enforcer.Batch()} }
+func (d *Daemon) rules() rules {
+	return rules{d.config, d.allowed, d.enforcer.Batch(), d.bans.Arrange}
+}
 
 // rulesNow asks the loop for the rules.
 func (d *Daemon) rulesNow(ctx context.Context) (rules, error) {
@@ -36,10 +40,10 @@ type plan struct {
 	rules
 	spare    []netip.Addr
 	force    bool
-	template ban.Ban // without its prefix
-	prefixes []netip.Prefix
+	template ban.Ban      // without its prefix
+	sources  []ban.Source // in the order of the account, but for a few
 
-	done    int          // of prefixes
+	done    int          // of sources
 	fresh   int          // of those, that had no ban
 	renewed *ban.Account // the others, as they were; nil: none
 }
@@ -54,12 +58,12 @@ func (d *Daemon) banByHand(ctx context.Context, request control.BanRequest) (con
 	if err != nil {
 		return reply, err
 	}
-	if len(p.prefixes) > p.batch {
+	if len(p.sources) > p.batch {
 		d.lists.Lock() // else one could take back what another has made
 		defer d.lists.Unlock()
 		defer d.swollen.Store(true)
 	}
-	for p.done < len(p.prefixes) && err == nil {
+	for p.done < len(p.sources) && err == nil {
 		err = d.turn(ctx, func() error { return d.begin(p) })
 	}
 	if err != nil {
@@ -70,10 +74,11 @@ func (d *Daemon) banByHand(ctx context.Context, request control.BanRequest) (con
 
 // begin makes the next batch of p's bans, and tells of all after the last.
 func (d *Daemon) begin(p *plan) error {
-	some := p.prefixes[p.done:min(p.done+p.batch, len(p.prefixes))]
+	some := p.sources[p.done:min(p.done+p.batch, len(p.sources))]
 	bans := make([]ban.Ban, len(some))
 	fresh := 0
-	for i, prefix := range some {
+	for i, source := range some {
+		prefix := source.Prefix()
 		if d.allowed != p.allowed { // the host has changed since
 			if err := d.rules().permit(p, prefix); err != nil {
 				return err
@@ -96,7 +101,7 @@ func (d *Daemon) begin(p *plan) error {
 	}
 	p.done += len(some)
 	p.fresh += fresh
-	if p.done == len(p.prefixes) {
+	if p.done == len(p.sources) {
 		d.reportPlan(p)
 	}
 	return nil
@@ -124,9 +129,10 @@ func (d *Daemon) takeBack(p *plan) error {
 // takeBackSome ends the last batch of those of p's bans that were new. What others have
 // done to one of them since stays.
 func (d *Daemon) takeBackSome(p *plan) error {
-	some := p.prefixes[max(0, p.done-p.batch):p.done]
+	some := p.sources[max(0, p.done-p.batch):p.done]
 	var begun []netip.Prefix
-	for _, prefix := range some {
+	for _, source := range some {
+		prefix := source.Prefix()
 		b, there := d.bans.Get(prefix)
 		if there && b.Jail == p.template.Jail && b.Reason == p.template.Reason && (p.renewed == nil || !p.renewed.Has(prefix)) {
 			begun = append(begun, prefix)
@@ -143,13 +149,13 @@ func (d *Daemon) takeBackSome(p *plan) error {
 func (d *Daemon) reportPlan(p *plan) {
 	d.banned[p.template.Jail] += uint64(p.fresh)
 	bans := make([]ban.Ban, 0, manyBans)
-	for _, prefix := range p.prefixes {
+	for _, source := range p.sources {
 		if len(bans) == cap(bans) {
-			d.log.Info("banned", "sources", len(p.prefixes), "jail", p.template.Jail, "reason", p.template.Reason)
+			d.log.Info("banned", "sources", len(p.sources), "jail", p.template.Jail, "reason", p.template.Reason)
 			return
 		}
 		b := p.template
-		b.Prefix = prefix
+		b.Prefix = source.Prefix()
 		bans = append(bans, b)
 	}
 	d.report(bans)
@@ -163,80 +169,67 @@ func (r rules) plan(request control.BanRequest, now time.Time) (*plan, control.B
 		return nil, reply, err
 	}
 	reply.Until = now.Add(length)
-	prefixes, err := r.named(request)
+	list, err := listed(request.Prefixes, request.Addresses, request.List, request.Name)
 	if err != nil {
 		return nil, reply, err
 	}
-	p := &plan{rules: r, spare: request.Spare, force: request.Force, template: template, prefixes: once(prefixes)}
-	for _, prefix := range p.prefixes {
+	if list.Len() == 0 {
+		return nil, reply, errNoAddress
+	}
+	p := &plan{rules: r, spare: request.Spare, force: request.Force, template: template}
+	for i := range list.Len() {
+		prefix, address := list.At(i)
+		if address {
+			prefix = r.target(prefix.Addr())
+		}
 		if err := r.permit(p, prefix); err != nil {
 			return nil, reply, err
 		}
-		if !p.force {
-			reply.Spared = append(reply.Spared, r.spared(prefix)...)
-		}
+		list.Replace(i, prefix)
 	}
-	if reply.Count = len(p.prefixes); reply.Count <= control.Named {
-		reply.Banned = append(reply.Banned, p.prefixes...)
+	p.sources = r.once(list)
+	if !p.force {
+		reply.Spared = append(reply.Spared, r.spared(p.sources)...)
+	}
+	if reply.Count = len(p.sources); reply.Count <= control.Named {
+		for _, source := range p.sources {
+			reply.Banned = append(reply.Banned, source.Prefix())
+		}
 	}
 	return p, reply, nil
 }
 
-// once is each of prefixes once, in their order if they are few.
-func once(prefixes []netip.Prefix) []netip.Prefix {
-	if len(prefixes) > control.Named {
-		slices.SortFunc(prefixes, ban.Compare)
-		return slices.Compact(prefixes)
+// once is each of list once, in its order if they are few.
+func (r rules) once(list *ban.List) []ban.Source {
+	if list.Len() > control.Named {
+		return r.arrange(list.All)
 	}
-	had := make(map[netip.Prefix]bool)
-	return slices.DeleteFunc(prefixes, func(p netip.Prefix) bool {
-		twice := had[p]
-		had[p] = true
+	had := make(map[ban.Source]bool)
+	return slices.DeleteFunc(slices.Collect(list.All), func(s ban.Source) bool {
+		twice := had[s]
+		had[s] = true
 		return twice
 	})
 }
 
-// spared is what the allow list holds inside prefix.
-func (r rules) spared(prefix netip.Prefix) []control.Allowed {
-	if prefix.IsSingleIP() {
-		return nil
-	}
+// spared is what the allow list holds inside sources.
+func (r rules) spared(sources []ban.Source) []control.Allowed {
 	var spared []control.Allowed
-	for _, inside := range r.allowed.Within(prefix) {
-		_, origin, _ := r.allowed.Covering(inside)
-		spared = append(spared, control.Allowed{Prefix: inside, Origin: origin})
+	for _, source := range sources {
+		prefix := source.Prefix()
+		if prefix.IsSingleIP() {
+			continue
+		}
+		for _, inside := range r.allowed.Within(prefix) {
+			_, origin, _ := r.allowed.Covering(inside)
+			spared = append(spared, control.Allowed{Prefix: inside, Origin: origin})
+		}
 	}
 	return spared
 }
 
 // errNoAddress says that a request, or an entry of it, is empty.
 var errNoAddress = &control.Error{Kind: control.Usage, Text: "an address or a prefix is missing"}
-
-// named is what request bans, as bans have it.
-func (r rules) named(request control.BanRequest) ([]netip.Prefix, error) {
-	list, err := listed(request.Prefixes, request.Addresses, request.List)
-	if err != nil {
-		return nil, err
-	}
-	prefixes := make([]netip.Prefix, 0, list.Len())
-	for _, prefix := range list.Prefixes {
-		prefix, err := canonical(prefix)
-		if err != nil {
-			return nil, err
-		}
-		prefixes = append(prefixes, prefix)
-	}
-	for _, addr := range list.Addresses {
-		if !addr.IsValid() {
-			return nil, errNoAddress
-		}
-		prefixes = append(prefixes, r.target(addr))
-	}
-	if len(prefixes) == 0 {
-		return nil, errNoAddress
-	}
-	return prefixes, nil
-}
 
 // target is what to ban for addr: its prefix, or the address alone where the prefix holds
 // an allowed address.
@@ -248,12 +241,37 @@ func (r rules) target(addr netip.Addr) netip.Prefix {
 	return prefix
 }
 
-// listed is all that a request names; text is more of it, one a line.
-func listed(prefixes []netip.Prefix, addresses []netip.Addr, text string) (ban.List, error) {
-	list := ban.List{Prefixes: slices.Clip(prefixes), Addresses: slices.Clip(addresses)}
-	mistakes, err := list.Read("list", strings.NewReader(text))
-	if err = errors.Join(append(mistakes[:min(len(mistakes), 10)], err)...); err != nil {
-		return ban.List{}, &control.Error{Kind: control.Usage, Text: err.Error()}
+// listAtMost is how many entries a list may have: more take more memory than any kernel's table
+// of bans.
+const listAtMost = 1 << 23
+
+// listed is all that a request names, text is more of it, one a line.
+func listed(prefixes []netip.Prefix, addresses []netip.Addr, text io.Reader, name string) (*ban.List, error) {
+	list := new(ban.List)
+	for _, prefix := range prefixes {
+		prefix, err := canonical(prefix)
+		if err != nil {
+			return nil, err
+		}
+		list.AddPrefix(prefix)
+	}
+	for _, addr := range addresses {
+		if !addr.IsValid() {
+			return nil, errNoAddress
+		}
+		list.AddAddr(addr)
+	}
+	if text == nil {
+		return list, nil
+	}
+	mistakes, err := list.Read(name, text, listAtMost)
+	if err != nil {
+		err = fmt.Errorf("read the list %s: %w", name, err)
+	} else {
+		err = mistakes.Err()
+	}
+	if err != nil {
+		return nil, &control.Error{Kind: control.Usage, Text: err.Error()}
 	}
 	return list, nil
 }
@@ -344,7 +362,7 @@ func (d *Daemon) unbanByHand(ctx context.Context, request control.UnbanRequest) 
 			return reply, err
 		}
 	} else {
-		list, err := listed(request.Prefixes, request.Addresses, request.List)
+		list, err := listed(request.Prefixes, request.Addresses, request.List, request.Name)
 		if err != nil {
 			return reply, err
 		}
@@ -352,8 +370,7 @@ func (d *Daemon) unbanByHand(ctx context.Context, request control.UnbanRequest) 
 			return reply, err
 		}
 	}
-	slices.SortFunc(reply.Unbanned, ban.Compare)
-	reply.Unbanned = slices.Compact(reply.Unbanned) // neighbours have one ban
+	reply.Unbanned = r.each(reply.Unbanned) // neighbours have one ban
 	for some := range slices.Chunk(reply.Unbanned, r.batch) {
 		if err := d.turn(ctx, func() error { return d.unban(some) }); err != nil {
 			return reply, err
@@ -365,6 +382,25 @@ func (d *Daemon) unbanByHand(ctx context.Context, request control.UnbanRequest) 
 		d.swollen.Store(true)
 	}
 	return reply, err
+}
+
+// each is each of prefixes once: a few in order, many in that of the account.
+func (r rules) each(prefixes []netip.Prefix) []netip.Prefix {
+	if len(prefixes) <= control.Named {
+		slices.SortFunc(prefixes, ban.Compare)
+		return slices.Compact(prefixes)
+	}
+	arranged := r.arrange(func(yield func(ban.Source) bool) {
+		for _, prefix := range prefixes {
+			if !yield(ban.SourceOf(prefix)) {
+				return
+			}
+		}
+	})
+	for i, source := range arranged {
+		prefixes[i] = source.Prefix()
+	}
+	return prefixes[:len(arranged)]
 }
 
 // pickAll picks every ban that there is when it begins, and some that come meanwhile.
@@ -391,36 +427,17 @@ func (d *Daemon) pickAll(ctx context.Context, reply *control.UnbanReply) error {
 }
 
 // pickListed picks what list names.
-func (d *Daemon) pickListed(ctx context.Context, reply *control.UnbanReply, list ban.List) error {
-	for i, prefix := range list.Prefixes {
-		var err error
-		if list.Prefixes[i], err = canonical(prefix); err != nil {
-			return err
-		}
-	}
-	for _, addr := range list.Addresses {
-		if !addr.IsValid() {
-			return errNoAddress
-		}
-	}
-	err := pickInTurns(ctx, d, reply, list.Prefixes, func(some *control.UnbanReply, prefix netip.Prefix) {
-		d.pick(some, prefix, prefix)
-	})
-	if err != nil {
-		return err
-	}
-	return pickInTurns(ctx, d, reply, list.Addresses, func(some *control.UnbanReply, addr netip.Addr) {
-		d.pick(some, ban.Single(addr), ban.Single(addr), ban.Of(addr, d.config.IPv6Prefix))
-	})
-}
-
-// pickInTurns calls pick with each of list, on the loop. What it picks is added to reply.
-func pickInTurns[T any](ctx context.Context, d *Daemon, reply *control.UnbanReply, list []T, pick func(*control.UnbanReply, T)) error {
-	for some := range slices.Chunk(list, batch) {
+func (d *Daemon) pickListed(ctx context.Context, reply *control.UnbanReply, list *ban.List) error {
+	for from := 0; from < list.Len(); from += batch {
 		var part control.UnbanReply // reply grows off the loop
 		err := d.turn(ctx, func() error {
-			for _, item := range some {
-				pick(&part, item)
+			for i := from; i < min(from+batch, list.Len()); i++ {
+				prefix, address := list.At(i)
+				if address {
+					d.pick(&part, prefix, prefix, ban.Of(prefix.Addr(), d.config.IPv6Prefix))
+				} else {
+					d.pick(&part, prefix, prefix)
+				}
 			}
 			return nil
 		})
