@@ -43,6 +43,10 @@ test-kernels: ## the story of every rung on older kernels, in QEMU; an hour wher
 	.ci/install $(PACKAGES_KERNELS)
 	.ci/kernels
 
+.PHONY: fuzz
+fuzz: ## every fuzz target, one after the other; FUZZTIME=4m each
+	.ci/fuzz $(FUZZTIME)
+
 .PHONY: lint
 lint: ## format, vet, staticcheck, known vulnerabilities, kernel objects, arrows between rooms
 	.ci/install $(PACKAGES_LINT)
