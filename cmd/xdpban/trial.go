@@ -2,9 +2,11 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"io"
 	"net/netip"
+	"slices"
 	"time"
 
 	"xdpban/jails/filter"
@@ -102,11 +104,15 @@ func (t *trial) read(log io.Reader, tell teller, bar *bar) error {
 	return err
 }
 
-// measure finds out how fast each rule is on some of the lines that were read. That takes all
-// rules together no more than a tenth of the time that the log took.
+// measure finds out how fast rules are on some of the lines that were read, those that hit first. That
+// takes no more than a tenth of the time that the log took.
 func (t *trial) measure() {
-	limit := t.took / 10 / time.Duration(len(t.rules))
-	for i, speed := range t.filter.Speeds(t.reader(), t.excerpt.lines, t.now, limit) {
+	order := make([]int, len(t.rules))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(t.rules[b].hits, t.rules[a].hits) })
+	for i, speed := range t.filter.Speeds(t.reader(), t.excerpt.lines, t.now, t.took/10, order) {
 		t.rules[i].speed = speed
 	}
 }

@@ -48,7 +48,7 @@ var knownDefaults = [...]func() []*template{
 func makeDefaults(d Dialect) []*template {
 	var atStart, all []*template
 	make := func(pattern, name string) *template {
-		t, err := newTemplate(pattern, d, time.Now().Year())
+		t, err := lazyTemplate(pattern, d, time.Now().Year())
 		if err != nil {
 			panic("date " + name + ": " + err.Error()) // the table above is wrong
 		}

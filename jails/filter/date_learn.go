@@ -118,7 +118,8 @@ func (l *learner) find(line []byte) match {
 // match looks for a date as the candidate i writes it in line[from:to].
 func (l *learner) match(i int, line []byte, from, to int) (match, bool) {
 	c := &l.order[i]
-	if c.finds.clock && !l.hasClock(line) || !l.matcher.search(c.finds, line, from, to) {
+	finds := c.programs().finds
+	if finds.clock && !l.hasClock(line) || !l.matcher.search(finds, line, from, to) {
 		return match{index: none}, false
 	}
 	c.matches++
@@ -137,7 +138,7 @@ func (l *learner) match(i int, line []byte, from, to int) (match, bool) {
 // matchWhole is match in all of line. What a candidate finds at the start of lines is remembered.
 func (l *learner) matchWhole(i int, line []byte) (match, bool) {
 	c := &l.order[i]
-	if !c.finds.anchored {
+	if !c.programs().finds.anchored {
 		return l.match(i, line, 0, len(line))
 	}
 	if l.memo.number == c.number && l.memo.fits(line) {

@@ -6,6 +6,7 @@ import (
 	"regexp/syntax"
 	"slices"
 	"strings"
+	"sync"
 	"unicode/utf8"
 )
 
@@ -28,9 +29,25 @@ type template struct {
 	digits   int  // the group that holds the number, unless inFields
 	anchored bool // at the start or at the end of a line
 	weight   float64
-	finds    *program // what is cut out: group 1
-	reads    *program
-	names    []string // of the groups of reads by number; "" has none
+	compiled func() (*datePrograms, error) // made when first asked for: most files know one way of many
+}
+
+// datePrograms are what a template does with a line.
+type datePrograms struct {
+	finds *program // what is cut out: group 1
+	reads *program
+	names []string // of the groups of reads by number; "" has none
+}
+
+// programs are those of a template that is known to compile.
+func (t *template) programs() *datePrograms {
+	made, _ := t.compiled()
+	return made
+}
+
+// saysDay reports whether t's dates are of a day that they name, and not of one near to now.
+func (t *template) saysDay() bool {
+	return slices.ContainsFunc(t.programs().names, func(group string) bool { return group == "d" || group == "j" })
 }
 
 // Where a pattern says that a date begins.
@@ -50,8 +67,18 @@ const (
 
 // newTemplate reads a pattern that is no name of several templates. year is this one.
 func newTemplate(pattern string, d Dialect, year int) (*template, error) {
-	if t, err := newNumber(pattern, d); t != nil || err != nil {
-		return t, err
+	t, err := lazyTemplate(pattern, d, year)
+	if err != nil {
+		return nil, err
+	}
+	_, err = t.compiled()
+	return t, err
+}
+
+// lazyTemplate is newTemplate for a pattern that is known to compile.
+func lazyTemplate(pattern string, d Dialect, year int) (*template, error) {
+	if t := newNumber(pattern, d); t != nil {
+		return t, nil
 	}
 	text, begin, end := pattern, atWord, true
 	if bare, ok := strings.CutPrefix(text, markUnbound); ok {
@@ -68,12 +95,13 @@ func newTemplate(pattern string, d Dialect, year int) (*template, error) {
 		regex = `(?iu)` + regex
 	}
 	t := &template{name: pattern, dialect: d, weight: 1}
-	return t, t.compile(regex, begin, end)
+	t.bound(regex, begin, end)
+	return t, nil
 }
 
 // newNumber reads EPOCH, LEPOCH and TAI64N, alone or at the start of a line, and patterns
 // that hold {EPOCH} or {LEPOCH}; nil: it is none of them.
-func newNumber(pattern string, d Dialect) (*template, error) {
+func newNumber(pattern string, d Dialect) *template {
 	key := strings.ToUpper(pattern)
 	if strings.Contains(pattern, "%") {
 		key = pattern // fail2ban's rule: a pattern with fields tells case
@@ -94,19 +122,19 @@ func newNumber(pattern string, d Dialect) (*template, error) {
 		if !hasGroup(pattern) {
 			held = "(" + held + ")"
 		}
-		return t, t.compile(held, atWord, true)
+		return t.bound(held, atWord, true)
 	}
 	switch bare {
 	case "EPOCH", "LEPOCH":
 		if begin == anywhere {
-			return t, t.compile(string(afterMark)+"("+digits+")", begin, true)
+			return t.bound(string(afterMark)+"("+digits+")", begin, true)
 		}
-		return t, t.compile("("+digits+")", begin, true)
+		return t.bound("("+digits+")", begin, true)
 	case "TAI64N":
 		t.writing = inTAI64N
-		return t, t.compile(`@[0-9a-f]{24}`, begin, true)
+		return t.bound(`@[0-9a-f]{24}`, begin, true)
 	}
-	return nil, nil
+	return nil
 }
 
 // epochExpr is the number of seconds. Caddy writes more digits of a second than fail2ban
@@ -145,9 +173,9 @@ func holdEpoch(pattern, digits string) string {
 	return held.String()
 }
 
-// compile gives regex its bounds and makes t's program of it. What t cuts out of a line is
-// its first group; a regex that has none is put into one.
-func (t *template) compile(regex string, begin beginning, end bool) error {
+// bound gives regex its bounds and makes it t's. What t cuts out of a line is its first group; a
+// regex that has none is put into one.
+func (t *template) bound(regex string, begin beginning, end bool) *template {
 	flags, regex := cutFlags(regex)
 	boundBegin := begin != anywhere && !beginsBound(regex)
 	boundEnd := end && !endsBound(regex)
@@ -166,16 +194,21 @@ func (t *template) compile(regex string, begin beginning, end bool) error {
 		regex += string(withinNoWord)
 	}
 	t.key = flags + regex
-	parsed, err := parsePython(flags, unstarred(regex))
+	t.compiled = sync.OnceValues(func() (*datePrograms, error) { return compileDate(t.name, flags, unstarred(regex)) })
+	return t
+}
+
+func compileDate(name, flags, regex string) (*datePrograms, error) {
+	parsed, err := parsePython(flags, regex)
 	if err != nil {
-		return explain(t.name, err)
+		return nil, explain(name, err)
 	}
-	t.names = parsed.CapNames()
-	if t.reads, err = newProgram(parsed); err != nil {
-		return err
+	made := &datePrograms{names: parsed.CapNames()}
+	if made.reads, err = newProgram(parsed); err != nil {
+		return nil, err
 	}
-	t.finds, err = newProgram(onlyGroup(parsed, 1))
-	return err
+	made.finds, err = newProgram(onlyGroup(parsed, 1))
+	return made, err
 }
 
 // onlyGroup is a copy of re without other groups than one.

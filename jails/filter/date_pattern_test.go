@@ -504,3 +504,14 @@ func FuzzPatterns(f *testing.F) {
 		}
 	})
 }
+
+// The known dates are compiled when a line first asks for them: then they must.
+func TestKnownDatesCompile(t *testing.T) {
+	for _, dialect := range []Dialect{Native, Fail2ban} {
+		for _, known := range defaultTemplates(dialect) {
+			if _, err := known.compiled(); err != nil {
+				t.Errorf("%v: %s: %v", dialect, known.name, err)
+			}
+		}
+	}
+}

@@ -9,14 +9,15 @@ import (
 
 // read is the time that the date says which t matches in line from start on. m is changed.
 func (t *template) read(m *matcher, line []byte, start int, loc *time.Location, now time.Time) (time.Time, bool) {
-	if !m.matchAt(t.reads, line, start, len(line)) {
+	programs := t.programs()
+	if !m.matchAt(programs.reads, line, start, len(line)) {
 		return time.Time{}, false
 	}
 	if t.writing != inFields {
 		text := m.text(line, t.digits)
 		return readNumber(text, t.writing, t.dialect, loc)
 	}
-	r, ok := readFields(t.names, m, line)
+	r, ok := readFields(programs.names, m, line)
 	if !ok {
 		return time.Time{}, false
 	}

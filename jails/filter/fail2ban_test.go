@@ -272,7 +272,7 @@ func TestSessionsAreBounded(t *testing.T) {
 	for i := range 5000 {
 		user := strings.Repeat("u", i%7*3000) + fmt.Sprint(i)
 		for j := range 3 {
-			found := &failure{texts: map[string]string{"user": user + fmt.Sprint(j)}}
+			found := &failure{texts: texts{{"user", user + fmt.Sprint(j)}}}
 			s.merge(fmt.Sprint(i%1500), found, 1, noon)
 		}
 		if s.order.Len() > mostSessions || len(s.index) != s.order.Len() || s.bytes > mostSessionBytes {

@@ -98,8 +98,9 @@ func (f *Filter) injection(i int, lures []string, samples [][]byte) Injection {
 		return worst
 	}
 	fits := make(map[*syntax.Regexp]*regexp.Regexp)
+	reader := f.NewDatelessReader() // made lines have no dates
 	for _, line := range f.linesOf(i, samples) {
-		attack := &attack{filter: f, rule: i, segments: line, lures: lures, fits: fits}
+		attack := &attack{filter: f, reader: reader, rule: i, segments: line, lures: lures, fits: fits}
 		if !attack.begin() {
 			continue
 		}
@@ -273,9 +274,7 @@ func text(segments []segment) string {
 
 // read is who comes out of line to be banned, and by which rule.
 func (a *attack) read(line string) (netip.Addr, int) {
-	if a.reader == nil || a.filter.dialect == Fail2ban { // whose readers remember lines
-		a.reader = a.filter.NewReader(time.UTC)
-	}
+	a.reader.renew()
 	got := a.reader.Read([]byte(line), sampleTime)
 	if got.Outcome != Matched || a.filter.rules[got.Rule].Trust == Untrusted {
 		return netip.Addr{}, 0

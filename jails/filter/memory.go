@@ -2,7 +2,6 @@ package filter
 
 import (
 	"bytes"
-	"maps"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -18,11 +17,15 @@ type memory struct {
 	failure  *failure // of the line that was read last
 	view     []byte   // the line that is being read, without its date
 	inner    []byte   // the part of it that rules see
+	copied   []byte   // what groups hold, one text behind the other
 }
 
 func newMemory(maxlines int) *memory {
-	return &memory{lines: buffer{most: maxlines}, failure: &failure{}}
+	return &memory{lines: buffer{most: maxlines}, failure: &unfailed}
 }
+
+// unfailed is the failure of a line that is none. Nobody changes it.
+var unfailed failure
 
 // recent is how old the last known date may be to be that of a line without one.
 const recent = time.Minute
@@ -31,7 +34,7 @@ const recent = time.Minute
 // (as for each line where rules see several), and the first rule that matches decides.
 func (r *Reader) readFail2ban(line []byte, now time.Time) Result {
 	m := r.memory
-	m.failure = &failure{}
+	m.failure = &unfailed
 	at, dated := r.view(line, now)
 	result := Result{Time: at, Dated: dated}
 	m.lines.add(m.view)
@@ -69,7 +72,7 @@ func (r *Reader) view(line []byte, now time.Time) (at time.Time, dated bool) {
 	m, date := r.memory, r.date
 	if date.from < date.to {
 		m.view = append(append(m.view[:0], line[:date.from]...), line[date.to:]...)
-		if at, dated = date.read(line, r.loc, now); dated {
+		if at, dated = r.stamp.read(date, line, r.loc, now); dated {
 			m.last = at
 			return at, true
 		}
@@ -102,17 +105,17 @@ func (r *Reader) ignoresMatch(inner []byte, matched [][]byte) bool {
 // judge makes a failure of what was found, or keeps it with others of its session.
 func (r *Reader) judge(result *Result, lines int, now time.Time) {
 	m := r.memory
-	found := &failure{texts: make(map[string]string)}
-	found.take(r.before)
-	found.take(r.found)
+	found := &failure{}
+	m.take(found, &r.before)
+	m.take(found, &r.found)
 	result.Outcome = Noted
-	if session, ok := found.texts["mlfid"]; ok {
+	if session, ok := found.texts.get("mlfid"); ok {
 		found = m.sessions.merge(session, found, lines, now)
 	} else {
 		found.lines = lines
 	}
 	m.failure = found
-	if found.texts["nofail"] != "" {
+	if found.texts.of("nofail") != "" {
 		return
 	}
 	id, addr, ok := found.identity()
@@ -125,122 +128,77 @@ func (r *Reader) judge(result *Result, lines int, now time.Time) {
 
 // A failure is what is known of one failure, or of a session that may become one.
 type failure struct {
-	texts   map[string]string // what groups held, by name
-	users   []string          // of a session, each once
-	lines   int               // that make up the failure
-	quiet   int               // lines of the session that were none
-	pending bool              // there were failures before anybody knew whose
+	texts   texts
+	users   []string // of a session, each once
+	lines   int      // that make up the failure
+	quiet   int      // lines of the session that were none
+	pending bool     // there were failures before anybody knew whose
 }
 
-// take adds what a regex found. What its groups leave out stays what it was.
-func (f *failure) take(c capture) {
-	var standIns, parts []string
+// sharing is how long a text may be that shares memory with others: one that is kept keeps all of them.
+const sharing = 64
+
+// take adds to f what a regex found. What its groups leave out stays what it was.
+func (m *memory) take(f *failure, c *capture) {
+	if c.rule == nil {
+		return
+	}
+	f.texts = slices.Grow(f.texts, len(c.rule.named.all))
+	m.copied = m.copied[:0]
 	c.each(func(name string, text []byte) {
-		switch kind, _ := complexName(name); {
-		case kind == standIn && len(text) > 0:
-			standIns = append(standIns, name)
-		case kind == partOf:
-			parts = append(parts, name)
-		}
-		if text != nil && name != contentGroup && name != skipped {
-			f.texts[name] = string(text)
+		if isKept(name) && len(text) <= sharing {
+			m.copied = append(m.copied, text...)
 		}
 	})
+	copied := string(m.copied)
+	c.each(func(name string, text []byte) {
+		switch {
+		case text == nil || !isKept(name):
+		case len(text) > sharing:
+			f.texts.set(name, string(text))
+		default:
+			f.texts.set(name, copied[:len(text)])
+			copied = copied[len(text):]
+		}
+	})
+	if c.rule.named.complex {
+		f.complete(c)
+	}
+}
+
+// isKept reports whether what a group holds says something about the failure.
+func isKept(group string) bool { return group != contentGroup && group != skipped }
+
+// complete adds to f what groups hold whose names say that they belong to others.
+func (f *failure) complete(c *capture) {
+	own := c.held()
+	var standIns, parts []string
+	for name, text := range own {
+		if kind, _ := complexName(name); kind == standIn && text != "" {
+			standIns = append(standIns, name)
+		}
+	}
+	for i := range c.rule.named.all {
+		if kind, _ := complexName(c.rule.named.all[i].name); kind == partOf {
+			parts = append(parts, c.rule.named.all[i].name)
+		}
+	}
 	if len(standIns)+len(parts) == 0 {
 		return
 	}
-	own := c.texts()
 	fillIn(own, standIns)
 	combine(own, parts)
-	delete(own, contentGroup)
-	delete(own, skipped)
-	maps.Copy(f.texts, own)
-}
-
-// texts are what the named groups hold that took part.
-func (c *capture) texts() map[string]string {
-	texts := make(map[string]string)
-	c.each(func(name string, text []byte) {
-		if text != nil {
-			texts[name] = string(text)
-		}
-	})
-	return texts
-}
-
-// fillIn gives groups that hold nothing what the first of their stand-ins holds.
-func fillIn(texts map[string]string, standIns []string) {
-	slices.Sort(standIns)
-	for _, name := range standIns {
-		if _, to := complexName(name); texts[to] == "" {
-			texts[to] = texts[name]
+	for name, text := range own {
+		if isKept(name) {
+			f.texts.set(name, text)
 		}
 	}
-}
-
-// combine makes tuples of groups and their further parts, in the order of these parts' names. They are written as
-// Python writes them: a group or part that holds nothing is None, unless it holds an empty text.
-func combine(texts map[string]string, parts []string) {
-	slices.Sort(parts)
-	tuples := make(map[string][]string)
-	for _, name := range parts {
-		_, to := complexName(name)
-		if tuples[to] == nil {
-			tuples[to] = []string{pythonText(texts, to)}
-		}
-		tuples[to] = append(tuples[to], pythonText(texts, name))
-	}
-	for name, tuple := range tuples {
-		texts[name] = "(" + strings.Join(tuple, ", ") + ")"
-	}
-}
-
-// pythonText is what the group called name holds as Python shows it.
-func pythonText(texts map[string]string, name string) string {
-	text, ok := texts[name]
-	switch {
-	case !ok:
-		return "None"
-	case strings.Contains(text, "'") && !strings.Contains(text, `"`):
-		return `"` + strings.ReplaceAll(text, `\`, `\\`) + `"`
-	}
-	return "'" + strings.NewReplacer(`\`, `\\`, "'", `\'`).Replace(text) + "'"
-}
-
-// Groups whose names say that they belong to another.
-const (
-	standIn = "alt_"   // holds what the other could not
-	partOf  = "tuple_" // makes a tuple with the other
-)
-
-// complexName is what a group called alt_NAME, tuple_NAME, alt_NAME_1 and so on is to which group; kind is "" if it is
-// none of these.
-func complexName(name string) (kind, base string) {
-	for _, kind = range []string{standIn, partOf} {
-		if base, ok := strings.CutPrefix(name, kind); ok {
-			return kind, baseName(base)
-		}
-	}
-	return "", ""
-}
-
-// baseName is name without a number at its end, under the name that the group of that tag has.
-func baseName(name string) string {
-	if at := strings.LastIndexByte(name, '_'); at >= 0 {
-		if _, err := strconv.ParseUint(name[at+1:], 10, 32); err == nil {
-			name = name[:at]
-		}
-	}
-	if other, ok := renamed[name]; ok {
-		return other
-	}
-	return name
 }
 
 // identity is who it was: an address, a network as ADDRESS/BITS, a name, or what <F-ID> holds. Nothing but
 // an address is banned. false: nobody knows yet.
 func (f *failure) identity() (id string, addr netip.Addr, ok bool) {
-	fid, known := f.texts["fid"]
+	fid, known := f.texts.get("fid")
 	text, ok := f.first("ip4", "ip6", "dns")
 	switch {
 	case known && (!ok || fid != text):
@@ -253,7 +211,7 @@ func (f *failure) identity() (id string, addr netip.Addr, ok bool) {
 		return text, netip.Addr{}, true
 	}
 	addr = addr.Unmap()
-	if bits, err := strconv.Atoi(f.texts["cidr"]); err == nil && bits < addr.BitLen() {
+	if bits, err := strconv.Atoi(f.texts.of("cidr")); err == nil && bits < addr.BitLen() {
 		if net, err := addr.Prefix(bits); err == nil {
 			return net.String(), netip.Addr{}, true
 		}
@@ -264,7 +222,7 @@ func (f *failure) identity() (id string, addr netip.Addr, ok bool) {
 // first is what the first of groups that took part holds.
 func (f *failure) first(groups ...string) (text string, ok bool) {
 	for _, name := range groups {
-		if text, ok = f.texts[name]; ok {
+		if text, ok = f.texts.get(name); ok {
 			return text, true
 		}
 	}
@@ -273,8 +231,8 @@ func (f *failure) first(groups ...string) (text string, ok bool) {
 
 // show puts what people may want to see of f into groups.
 func (f *failure) show(groups map[string]any) {
-	for name, text := range f.texts {
-		groups[name] = text
+	for _, held := range f.texts {
+		groups[held.name] = held.text
 	}
 	if len(f.users) > 0 {
 		groups["users"] = f.users

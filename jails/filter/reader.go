@@ -2,7 +2,6 @@ package filter
 
 import (
 	"net/netip"
-	"slices"
 	"time"
 )
 
@@ -48,17 +47,14 @@ type Reader struct {
 	late   []int   // rules that took too long on it
 }
 
-// each calls yield with what each named group holds. Of several with one name the first that
-// took part counts; text is nil where none did.
+// each calls yield with what each named group holds; text is nil where none took part.
 func (c *capture) each(yield func(name string, text []byte)) {
 	if c.rule == nil {
 		return
 	}
-	for i, name := range c.rule.groups {
-		if name == "" || slices.Index(c.rule.groups, name) < i {
-			continue
-		}
-		if from, to, ok := c.place(name); ok {
+	for i := range c.rule.named.all {
+		name := c.rule.named.all[i].name
+		if from, to, ok := c.first(i); ok {
 			yield(name, c.text[from:to:to])
 		} else {
 			yield(name, nil)
@@ -93,6 +89,14 @@ func (r *Reader) forget() {
 	r.budget, r.late = budget{}, nil
 }
 
+// renew makes r, which reads lines without dates, as it was before the first line.
+func (r *Reader) renew() {
+	if r.memory != nil {
+		r.memory = newMemory(r.filter.maxlines)
+	}
+	r.pre.texts, r.rules.texts, r.ignore.texts = 0, 0, 0
+}
+
 // readNative says in result what line says, unless it is Missed.
 func (r *Reader) readNative(line []byte, now time.Time, result *Result) {
 	text, ok := r.content(r.cut(line, r.date))
@@ -107,7 +111,7 @@ func (r *Reader) readNative(line []byte, now time.Time, result *Result) {
 	if r.ignores(text) {
 		result.Outcome = Ignored
 	}
-	from, to, ok := r.found.place(hostGroup)
+	from, to, ok := r.found.first(r.found.rule.named.addressed)
 	if ok {
 		result.ID, result.Addr = hostOf(r.found.text, from, to)
 	} else {
@@ -130,7 +134,7 @@ func (r *Reader) content(text []byte) ([]byte, bool) {
 	if r.pre.first(text, r, r.precedes) < 0 {
 		return nil, false
 	}
-	if from, to, ok := r.before.place(contentGroup); ok && from < to {
+	if from, to, ok := r.before.first(r.before.rule.named.content); ok && from < to {
 		return text[from:to], true
 	}
 	return text, true
@@ -145,14 +149,11 @@ func (r *Reader) first(text []byte) int {
 // identifies reports whether one of the groups that say who it was took part, in found or
 // before; then that is what was found.
 func (r *Reader) identifies(found capture) bool {
-	for _, name := range r.filter.dialect.identities() {
-		_, _, here := found.place(name)
-		if _, _, before := r.before.place(name); here || before {
-			r.found = found
-			return true
-		}
+	if !found.identifies() && !r.before.identifies() {
+		return false
 	}
-	return false
+	r.found = found
+	return true
 }
 
 // precedes takes what prefregex found.
@@ -181,7 +182,7 @@ func (r *Reader) locate(line []byte, now time.Time) place {
 // Group is what the group called name held in the line that was read last; "" if it took no part.
 func (r *Reader) Group(name string) string {
 	if r.memory != nil {
-		return r.memory.failure.texts[name]
+		return r.memory.failure.texts.of(name)
 	}
 	for _, c := range []*capture{&r.found, &r.before} {
 		if from, to, ok := c.place(name); ok {

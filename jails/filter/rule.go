@@ -13,6 +13,7 @@ import (
 type rule struct {
 	Rule
 	runner
+	named *groups
 }
 
 // A compiler makes rules of regexes as one filter writes them.
@@ -32,7 +33,7 @@ func (c *compiler) compile(written string, accept func(groups []string) error) (
 	if err != nil {
 		return rule{}, err
 	}
-	r.Regex, r.Engine = written, r.engine()
+	r.Regex, r.Engine, r.named = written, r.engine(), groupsOf(r.groups, c.dialect)
 	return r, accept(r.groups)
 }
 

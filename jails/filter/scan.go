@@ -83,6 +83,7 @@ type scan struct {
 	late      int          // what stands for one of the rules in Reader.late; -1: its index
 	machine   *dfa.Machine // nil: the shared one
 	texts     int          // that the shared one has looked at
+	found     capture      // of the automaton
 }
 
 // few is how many texts a reader looks at before it has a machine of its own. Most lines of
@@ -127,8 +128,8 @@ func (s *scan) first(text []byte, r *Reader, accept func(capture) bool) int {
 		return -1
 	}
 	rule := &s.rules[limit]
-	if found := (capture{rule, text, at, s.machine, rule.guards}); found.isExact() {
-		if accept(found) {
+	if s.found = (capture{rule, text, at, s.machine, rule.guards}); s.found.isExact() {
+		if accept(s.found) {
 			return limit
 		}
 		limit++
@@ -193,19 +194,36 @@ func (c *capture) raw(i int) (from, to int) {
 	return c.at[2*i], c.at[2*i+1]
 }
 
-// place is where the group called name stands: of several with that name the first that took
-// part. false: none did.
+// place is where the group called name stands. false: it took no part.
 func (c *capture) place(name string) (from, to int, ok bool) {
 	if c.rule == nil {
 		return 0, 0, false
 	}
-	for i, group := range c.rule.groups {
-		if group != name {
-			continue
-		}
-		if from, to = c.group(i); from >= 0 {
+	return c.first(c.rule.named.index(name))
+}
+
+// first is place by the index in rule.named; false for -1 too.
+func (c *capture) first(named int) (from, to int, ok bool) {
+	if named < 0 {
+		return 0, 0, false
+	}
+	for _, number := range c.rule.named.all[named].at {
+		if from, to = c.group(number); from >= 0 {
 			return from, to, true
 		}
 	}
 	return 0, 0, false
+}
+
+// identifies reports whether a group that says who it was took part.
+func (c *capture) identifies() bool {
+	if c.rule == nil {
+		return false
+	}
+	for _, i := range c.rule.named.identity {
+		if _, _, ok := c.first(i); ok {
+			return true
+		}
+	}
+	return false
 }

@@ -78,8 +78,8 @@ func (s *sessions) resize(grown *session) {
 func (f *failure) size() int {
 	const each = 64
 	n := each
-	for name, text := range f.texts {
-		n += each + len(name) + len(text)
+	for _, held := range f.texts {
+		n += each + len(held.name) + len(held.text)
 	}
 	for _, user := range f.users {
 		n += each + len(user)
@@ -101,13 +101,13 @@ func (s *sessions) merge(id string, found *failure, lines int, now time.Time) *f
 		all = known.failure
 		s.join(known, found, &line)
 	case !line.forget:
-		all.addUser(found.texts["user"])
+		all.addUser(found.texts.of("user"))
 		s.add(id, all, now)
 	}
 	// Whoever fails as one user and gets in as another has failed all the same.
 	if all.pending || len(all.users) > 1 && (known != nil || !line.forget) {
-		delete(all.texts, "nofail")
-		delete(all.texts, "mlfgained")
+		all.texts.forget("nofail")
+		all.texts.forget("mlfgained")
 		line.quiet, line.gained = false, false
 	}
 	all.pending = false
@@ -120,30 +120,30 @@ type signals struct{ quiet, gained, forget, wasQuiet bool }
 
 // read takes the signals out of what was found.
 func (l *signals) read(found *failure) {
-	gained := found.texts["mlfgained"]
-	if l.gained = gained != ""; l.gained && found.texts["nofail"] == "" {
-		found.texts["nofail"] = gained
+	gained := found.texts.of("mlfgained")
+	if l.gained = gained != ""; l.gained && found.texts.of("nofail") == "" {
+		found.texts.set("nofail", gained)
 	}
-	l.quiet = found.texts["nofail"] != ""
-	l.forget = found.texts["mlfforget"] != ""
-	delete(found.texts, "mlfforget")
+	l.quiet = found.texts.of("nofail") != ""
+	l.forget = found.texts.of("mlfforget") != ""
+	found.texts.forget("mlfforget")
 }
 
 // join puts found over what is known of a session.
 func (s *sessions) join(known *session, found *failure, line *signals) {
 	all := known.failure
-	all.addUser(found.texts["user"])
-	line.wasQuiet = all.texts["nofail"] != "" || all.texts["mlfgained"] != ""
-	delete(all.texts, "nofail")
-	delete(all.texts, "mlfgained")
+	all.addUser(found.texts.of("user"))
+	line.wasQuiet = all.texts.of("nofail") != "" || all.texts.of("mlfgained") != ""
+	all.texts.forget("nofail")
+	all.texts.forget("mlfgained")
 	if line.gained {
 		all.pending = false
 	}
 	if !line.wasQuiet && !all.pending {
 		all.lines = 0 // these have been told already
 	}
-	for name, text := range found.texts {
-		all.texts[name] = text
+	for _, held := range found.texts {
+		all.texts.set(held.name, held.text)
 	}
 	if line.forget {
 		s.forget(known.id)

@@ -1,11 +1,13 @@
 package filter
 
 import (
+	"encoding/binary"
 	"fmt"
 	"maps"
 	"regexp/syntax"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // A shape is a regex as a tree in which a tag is one character of its own, so that what
@@ -160,11 +162,29 @@ func (s *shape) regex(re *syntax.Regexp) string {
 
 // written is re, a part of s, as people would write it.
 func (s *shape) written(re *syntax.Regexp) string {
-	text := re.String()
+	text := spelledBy(re, classText)
 	for mark, name := range s.names {
 		text = strings.ReplaceAll(text, escaped(mark), name)
 	}
 	return unflagged.Replace(text)
+}
+
+// classTexts are classes as String writes them, by their ranges. Few are not \S, \d or [^"].
+var classTexts sync.Map
+
+// classText is what String says of a class, for which it looks at every character there is.
+func classText(ranges []rune) string {
+	var name []byte
+	for _, r := range ranges {
+		name = binary.LittleEndian.AppendUint32(name, uint32(r))
+	}
+	key := string(name)
+	if text, ok := classTexts.Load(key); ok {
+		return text.(string)
+	}
+	text := (&syntax.Regexp{Op: syntax.OpCharClass, Rune: ranges}).String()
+	classTexts.Store(key, text)
+	return text
 }
 
 // escaped is how a syntax.Regexp writes a mark.

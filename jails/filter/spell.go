@@ -12,9 +12,12 @@ const firstClass rune = 0xF0000
 
 // spelled is re as text that means the same. It is what re.String says but for classes: of these
 // String looks at every character to find out whether it has another case.
-func spelled(re *syntax.Regexp) string {
+func spelled(re *syntax.Regexp) string { return spelledBy(re, classOf) }
+
+// spelledBy is spelled, with classes as spell writes them.
+func spelledBy(re *syntax.Regexp, spell func(ranges []rune) string) string {
 	var classes []string
-	text := withoutClasses(re, &classes).String()
+	text := withoutClasses(re, spell, &classes).String()
 	if len(classes) == 0 {
 		return text
 	}
@@ -22,10 +25,10 @@ func spelled(re *syntax.Regexp) string {
 }
 
 // withoutClasses is re with a character for each class. What each stands for is appended to classes.
-func withoutClasses(re *syntax.Regexp, classes *[]string) *syntax.Regexp {
+func withoutClasses(re *syntax.Regexp, spell func(ranges []rune) string, classes *[]string) *syntax.Regexp {
 	if re.Op == syntax.OpCharClass && len(re.Rune) > 0 {
 		mark := firstClass + rune(len(*classes)/2)
-		*classes = append(*classes, escaped(mark), classOf(re.Rune))
+		*classes = append(*classes, escaped(mark), spell(re.Rune))
 		return &syntax.Regexp{Op: syntax.OpLiteral, Rune: []rune{mark}}
 	}
 	if len(re.Sub) == 0 {
@@ -34,7 +37,7 @@ func withoutClasses(re *syntax.Regexp, classes *[]string) *syntax.Regexp {
 	copied := *re
 	copied.Sub = make([]*syntax.Regexp, len(re.Sub))
 	for i, sub := range re.Sub {
-		copied.Sub[i] = withoutClasses(sub, classes)
+		copied.Sub[i] = withoutClasses(sub, spell, classes)
 	}
 	return &copied
 }

@@ -55,6 +55,7 @@ type stamp struct {
 	minute       time.Time
 	rest         time.Duration // the fraction of the second
 	since, until time.Time     // of now, for which text means that
+	found        foundStamp
 }
 
 const (
@@ -65,8 +66,11 @@ const (
 
 // read is p.read by way of the stamp.
 func (s *stamp) read(p place, line []byte, loc *time.Location, now time.Time) (time.Time, bool) {
-	if p.template < 0 || p.pattern != nil {
-		return p.read(line, loc, now)
+	if p.template < 0 {
+		return time.Time{}, false
+	}
+	if p.pattern != nil {
+		return s.found.read(p, line, loc, now)
 	}
 	text := line[p.from:p.to]
 	if second, ok := s.second(text); ok && !now.Before(s.since) && !now.After(s.until) {
@@ -98,6 +102,37 @@ func (s *stamp) keep(text []byte, template int, at, now time.Time) {
 	s.rest = time.Duration(r.nano)
 	s.minute = at.Add(-time.Duration(r.second)*time.Second - s.rest)
 	s.since, s.until = now, now.Add(stampLife)
+}
+
+// A foundStamp is a date that a pattern found and read: what lines begin with up to there, as far
+// as that was looked at, and the time that it means. Lines of one second share it.
+type foundStamp struct {
+	text         []byte // empty: there is none
+	pattern      *template
+	start        int // of the match
+	at           time.Time
+	since, until time.Time // of now, for which that is true
+}
+
+// read is p.read by way of the stamp.
+func (s *foundStamp) read(p place, line []byte, loc *time.Location, now time.Time) (time.Time, bool) {
+	if s.fits(p, line) && !now.Before(s.since) && !now.After(s.until) {
+		return s.at, true
+	}
+	at, ok := p.read(line, loc, now)
+	s.text = s.text[:0]
+	looked := p.matcher.far + 1
+	if age := now.Sub(at); ok && p.pattern.saysDay() && looked <= min(p.limit, maxMemo) && age < stampAge && age > -stampAhead {
+		s.text = append(s.text, line[:looked]...)
+		s.pattern, s.start, s.at, s.since, s.until = p.pattern, p.start, at, now, now.Add(stampLife)
+	}
+	return at, ok
+}
+
+// fits reports whether line begins as the one did whose date s is.
+func (s *foundStamp) fits(p place, line []byte) bool {
+	n := len(s.text)
+	return 0 < n && n <= p.limit && s.pattern == p.pattern && s.start == p.start && string(line[:n]) == string(s.text)
 }
 
 // latest is r in the last year that does not put it more than a day ahead of now: a line
