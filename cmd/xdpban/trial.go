@@ -21,6 +21,8 @@ const (
 	speedKept   = 1 << 16 // bytes of lines on which each rule is measured
 	nearKept    = 1 << 15 // bytes of missed lines among which near misses are looked for
 	nearShown   = 3
+
+	leastMeasured = 3 * time.Millisecond // of the CPU, for the speed of rules
 )
 
 // A trial is a filter tried on a log.
@@ -105,14 +107,14 @@ func (t *trial) read(log io.Reader, tell teller, bar *bar) error {
 }
 
 // measure finds out how fast rules are on some of the lines that were read, those that hit first. That
-// takes no more than a tenth of the time that the log took.
+// takes a tenth of the time that the log took, or what a few rules need.
 func (t *trial) measure() {
 	order := make([]int, len(t.rules))
 	for i := range order {
 		order[i] = i
 	}
 	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(t.rules[b].hits, t.rules[a].hits) })
-	for i, speed := range t.filter.Speeds(t.reader(), t.excerpt.lines, t.now, t.took/10, order) {
+	for i, speed := range t.filter.Speeds(t.reader(), t.excerpt.lines, t.now, max(t.took/10, leastMeasured), order) {
 		t.rules[i].speed = speed
 	}
 }
