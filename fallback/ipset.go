@@ -183,7 +183,7 @@ func setNames() ([]string, error) {
 	for _, m := range messages {
 		attrs(m[4:], func(kind uint16, value []byte) {
 			if kind == nl.IPSET_ATTR_SETNAME {
-				names = append(names, nl.BytesToString(value))
+				names = append(names, unix.ByteSliceToString(value))
 			}
 		})
 	}
@@ -310,7 +310,7 @@ func (s set) decode(data []byte) (e entry, ok bool) {
 		case kind == nl.IPSET_ATTR_BYTES && len(value) == 8:
 			e.bytes = binary.BigEndian.Uint64(value)
 		case kind == nl.IPSET_ATTR_COMMENT:
-			e.comment = nl.BytesToString(value)
+			e.comment = unix.ByteSliceToString(value)
 		}
 	})
 	if s.kind == hashNet && bits == 0 && addr.IsValid() {
