@@ -3,6 +3,7 @@ package fallback
 import (
 	"container/heap"
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -16,7 +17,13 @@ type ending struct {
 // or ended since.
 type endHeap []ending
 
-func (h *endHeap) add(at time.Time, prefix netip.Prefix) { heap.Push(h, ending{at, prefix}) }
+// grow makes room for n more.
+func (h *endHeap) grow(n int) { *h = slices.Grow(*h, n) }
+
+func (h *endHeap) add(at time.Time, prefix netip.Prefix) {
+	*h = append(*h, ending{at, prefix})
+	heap.Fix(h, len(*h)-1)
+}
 
 func (h endHeap) first() (netip.Prefix, time.Time, bool) {
 	if len(h) == 0 {
@@ -36,7 +43,7 @@ func (h endHeap) Less(i, j int) bool { return h[i].at.Before(h[j].at) }
 // Swap exchanges two.
 func (h endHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
 
-// Push appends x.
+// Push appends x; add does without, and without making x an any.
 func (h *endHeap) Push(x any) { *h = append(*h, x.(ending)) }
 
 // Pop takes the last.

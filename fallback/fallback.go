@@ -31,6 +31,9 @@ const (
 	Recent = "recent" // a rule for each ban, and the match recent
 )
 
+// retryEvery is how often a family is tried that was refused.
+var retryEvery = 30 * time.Second
+
 // Settings say how the chain is made and how much it holds.
 type Settings struct {
 	IPv6Prefix  int           // bits of an IPv6 address that count as one source, 1 to 128
@@ -50,6 +53,7 @@ type Chain struct {
 	settings Settings
 	kind     Kind
 	halves   [2]*half // IPv4, IPv6
+	allowed  *ban.Set // nil: nobody
 }
 
 // Open makes the chain, or takes it over where an earlier one left it, with its bans. The
@@ -70,6 +74,7 @@ func Open(s Settings) (*Chain, error) {
 	var failed []error
 	for i := range c.halves {
 		h := openHalf(&c.settings, c.kind, i == 1)
+		h.tried = time.Now()
 		c.halves[i] = h
 		if h.refused != nil {
 			failed = append(failed, fmt.Errorf("%s: %w", h.family(), h.refused))
@@ -96,6 +101,9 @@ func split[T any](things []T, is4 func(T) bool) [2][]T {
 		i := 1
 		if is4(thing) {
 			i = 0
+		}
+		if by[i] == nil {
+			by[i] = make([]T, 0, len(things))
 		}
 		by[i] = append(by[i], thing)
 	}
@@ -154,12 +162,18 @@ func (c *Chain) Sweep() (ended []ban.Record, missing []netip.Prefix, err error) 
 
 // Allow makes the chain spare what set holds, and nothing else.
 func (c *Chain) Allow(set *ban.Set) error {
+	c.allowed = set
+	return c.each(func(h *half) error { return h.spare(set) })
+}
+
+// spare makes h spare what set holds of its family, and nothing else.
+func (h *half) spare(set *ban.Set) error {
 	var prefixes []netip.Prefix
 	for prefix := range set.All {
 		prefixes = append(prefixes, prefix)
 	}
 	by := split(prefixes, func(p netip.Prefix) bool { return p.Addr().Is4() })
-	return c.each(func(h *half) error { return h.allow(by[h.index()]) })
+	return h.allow(by[h.index()])
 }
 
 // Totals reads the counts of the rules.
@@ -178,6 +192,7 @@ func (c *Chain) Totals() (t ban.Totals, err error) {
 // only where the kernel says that something changed, unless thorough. Call it about once
 // a second.
 func (c *Chain) Mend(thorough bool) (mended []string, err error) {
+	mended = c.tryRefused(time.Now())
 	return mended, c.each(func(h *half) error {
 		what, err := h.mend(time.Now(), thorough)
 		if what != "" && err == nil {
@@ -185,6 +200,27 @@ func (c *Chain) Mend(thorough bool) (mended []string, err error) {
 		}
 		return err
 	})
+}
+
+// tryRefused tries again, from time to time, families that were refused: who kept them may have
+// gone. Bans that should be in force there are put in by whoever compares.
+func (c *Chain) tryRefused(now time.Time) (mended []string) {
+	for i, h := range c.halves {
+		if h.refused == nil || now.Sub(h.tried) < retryEvery {
+			continue
+		}
+		h.tried = now
+		next := openHalf(&c.settings, c.kind, i == 1)
+		if next.refused != nil || next.absent {
+			continue
+		}
+		if c.allowed != nil && next.spare(c.allowed) != nil {
+			continue
+		}
+		c.halves[i] = next
+		mended = append(mended, fmt.Sprintf("%s was not enforced: %v", h.family(), h.refused))
+	}
+	return mended
 }
 
 // each does something to the families that can be enforced.

@@ -53,6 +53,7 @@ type half struct {
 	static   map[string][]string
 	counted  ban.Totals // when they were read last
 	lost     ban.Totals // of rules that are no more
+	tried    time.Time  // when it was refused last
 	hollow   bool       // what the rules refer to has been made anew and is not refilled yet
 	watch    watch
 }
@@ -83,6 +84,7 @@ func openHalf(s *Settings, kind Kind, v6 bool) *half {
 		}
 	}
 	h.refused = h.choose()
+	h.wait = lookWait
 	return h
 }
 
@@ -323,11 +325,11 @@ func spares(rule string) bool {
 func isBanRule(rule string) bool { return strings.Contains(rule, commentMark) }
 
 // totals adds up the counters of the rules. They never go back: what was counted before
-// somebody flushed the chain is kept.
+// somebody flushed the chain, or made it unreadable, is kept.
 func (h *half) totals() (ban.Totals, error) {
 	present, err := h.list(true)
 	if err != nil {
-		return ban.Totals{}, err
+		return h.counted, err
 	}
 	t := h.tally(present)
 	if t.Dropped.Packets < h.counted.Dropped.Packets {

@@ -31,6 +31,7 @@ const (
 	setMessage = 60000
 
 	setComment = nl.IPSET_MAX_COMMENT_SIZE
+	setEntry   = 96 // bytes of an entry in a message at most, without its comment
 
 	listNames = 1 << 1 // IPSET_FLAG_LIST_SETNAME
 )
@@ -216,11 +217,12 @@ func (s set) remove(prefixes []netip.Prefix) error {
 
 // send has cmd done to many entries a message.
 func (s set) send(cmd int, entries []entry) error {
+	body := make([]byte, 0, min(setMessage, len(entries)*(setEntry+setComment)))
 	for len(entries) > 0 {
-		var body []byte
+		body = body[:0]
 		n := 0
 		for n < len(entries) && len(body) < setMessage-2*setComment {
-			body = put(body, nl.IPSET_ATTR_DATA|nl.NLA_F_NESTED, s.encode(entries[n], uint32(n+1)))
+			body = s.put(body, entries[n], uint32(n+1))
 			n++
 		}
 		req := setRequest(cmd, s.name) // without NLM_F_EXCL: to do it twice is no mistake
@@ -237,8 +239,8 @@ func (s set) send(cmd int, entries []entry) error {
 // has asks the kernel whether addr is in s now, as the rules do.
 func (s set) has(addr netip.Addr) (bool, error) {
 	req := setRequest(nl.IPSET_CMD_TEST, s.name)
-	body := s.encode(entry{prefix: netip.PrefixFrom(addr, addr.BitLen())}, 0)
-	req.AddData(nl.NewRtAttr(nl.IPSET_ATTR_DATA|int(nl.NLA_F_NESTED), body))
+	data := s.put(nil, entry{prefix: netip.PrefixFrom(addr, addr.BitLen())}, 0)
+	req.AddData(nl.NewRtAttr(nl.IPSET_ATTR_DATA|int(nl.NLA_F_NESTED), data[unix.SizeofRtAttr:]))
 	_, err := askSets(req)
 	if errors.Is(err, nl.IPSetError(nl.IPSET_ERR_EXIST)) {
 		return false, nil
@@ -271,26 +273,30 @@ func (s set) list() ([]entry, error) {
 	return entries, nil
 }
 
-// encode is e as the kernel reads it.
-func (s set) encode(e entry, line uint32) []byte {
+// put appends e to b as the kernel reads it, in one attribute.
+func (s set) put(b []byte, e entry, line uint32) []byte {
 	kind := uint16(nl.IPSET_ATTR_IPADDR_IPV4)
 	if s.v6 {
 		kind = nl.IPSET_ATTR_IPADDR_IPV6
 	}
-	address := put(nil, kind|nl.NLA_F_NET_BYTEORDER, e.prefix.Addr().AsSlice())
-	data := put(make([]byte, 0, 64), nl.IPSET_ATTR_IP|nl.NLA_F_NESTED, address)
+	b, whole := open(b, nl.IPSET_ATTR_DATA)
+	b, address := open(b, nl.IPSET_ATTR_IP)
+	b = put(b, kind|nl.NLA_F_NET_BYTEORDER, e.prefix.Addr().AsSlice())
+	shut(b, address)
 	if s.kind == hashNet {
-		data = put(data, nl.IPSET_ATTR_CIDR, []byte{byte(e.prefix.Bits())})
+		b = put(b, nl.IPSET_ATTR_CIDR, []byte{byte(e.prefix.Bits())})
 	}
-	data = putUint32(data, nl.IPSET_ATTR_TIMEOUT, e.timeout)
+	b = putUint32(b, nl.IPSET_ATTR_TIMEOUT, e.timeout)
 	if s.tallies && e.comment != "" {
-		data = put(data, nl.IPSET_ATTR_COMMENT, append([]byte(e.comment), 0))
+		b = put(b, nl.IPSET_ATTR_COMMENT, append([]byte(e.comment), 0))
 	}
 	if s.tallies {
-		data = put(data, nl.IPSET_ATTR_PACKETS|nl.NLA_F_NET_BYTEORDER, binary.BigEndian.AppendUint64(nil, e.packets))
-		data = put(data, nl.IPSET_ATTR_BYTES|nl.NLA_F_NET_BYTEORDER, binary.BigEndian.AppendUint64(nil, e.bytes))
+		b = putUint64(b, nl.IPSET_ATTR_PACKETS, e.packets)
+		b = putUint64(b, nl.IPSET_ATTR_BYTES, e.bytes)
 	}
-	return putUint32(data, nl.IPSET_ATTR_LINENO, line)
+	b = putUint32(b, nl.IPSET_ATTR_LINENO, line)
+	shut(b, whole)
+	return b
 }
 
 // decode reads an entry as the kernel writes it. false: it is none of ours.
@@ -320,6 +326,13 @@ func (s set) decode(data []byte) (e entry, ok bool) {
 	return e, e.prefix.IsValid()
 }
 
+// open begins an attribute of attributes at the end of b; shut, with what open says, ends it.
+func open(b []byte, kind uint16) (longer []byte, at int) {
+	return put(b, kind|nl.NLA_F_NESTED, nil), len(b)
+}
+
+func shut(b []byte, at int) { binary.NativeEndian.PutUint16(b[at:], uint16(len(b)-at)) }
+
 // put appends a netlink attribute.
 func put(b []byte, kind uint16, value []byte) []byte {
 	b = binary.NativeEndian.AppendUint16(b, uint16(unix.SizeofRtAttr+len(value)))
@@ -332,7 +345,15 @@ func put(b []byte, kind uint16, value []byte) []byte {
 }
 
 func putUint32(b []byte, kind uint16, value uint32) []byte {
-	return put(b, kind|nl.NLA_F_NET_BYTEORDER, binary.BigEndian.AppendUint32(nil, value))
+	var bytes [4]byte
+	binary.BigEndian.PutUint32(bytes[:], value)
+	return put(b, kind|nl.NLA_F_NET_BYTEORDER, bytes[:])
+}
+
+func putUint64(b []byte, kind uint16, value uint64) []byte {
+	var bytes [8]byte
+	binary.BigEndian.PutUint64(bytes[:], value)
+	return put(b, kind|nl.NLA_F_NET_BYTEORDER, bytes[:])
 }
 
 // attrs calls yield with the kind, without flags, and the value of each attribute in b.

@@ -419,7 +419,14 @@ func (s *sets) addClasses(staged map[netip.Prefix]kept) error {
 
 // write brings staged into force, many at a time.
 func (s *sets) write(staged map[netip.Prefix]kept, now time.Time) error {
+	sizes := make(map[class]int)
+	for _, k := range staged {
+		sizes[k.class]++
+	}
 	base, life := make(map[class][]entry), make(map[class][]entry)
+	for c, n := range sizes {
+		base[c], life[c] = make([]entry, 0, n), make([]entry, 0, n)
+	}
 	var nets []entry
 	for prefix, k := range staged {
 		e := s.lifeEntry(k, now)
@@ -440,6 +447,7 @@ func (s *sets) write(staged map[netip.Prefix]kept, now time.Time) error {
 			return err
 		}
 	}
+	s.ends.grow(len(staged))
 	for _, k := range staged {
 		s.remember(k)
 	}

@@ -166,11 +166,13 @@ func (s *site) send(source, text string) {
 
 // passes reports whether a packet of source reaches the server. On the cable and on the
 // loopback of the lab, packets are delivered while they are sent.
-func (s *site) passes(source string) bool {
+func (s *site) passes(source string) bool { s.Helper(); return s.passesWithin(300*millisecond, source) }
+
+func (s *site) passesWithin(patience time.Duration, source string) bool {
 	s.Helper()
 	before := s.ear.From(source)
 	s.send(source, "hello")
-	for end := time.Now().Add(300 * millisecond); time.Now().Before(end); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(time.Millisecond) {
 		if s.ear.From(source) > before {
 			return true
 		}
@@ -181,7 +183,7 @@ func (s *site) passes(source string) bool {
 func (s *site) wantPass(sources ...string) {
 	s.Helper()
 	for _, source := range sources {
-		if !s.passes(source) {
+		if !s.passesWithin(5*second, source) {
 			s.Errorf("packets of %s do not reach the server:\n%s", source, s.rules())
 		}
 	}

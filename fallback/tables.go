@@ -26,8 +26,10 @@ const (
 const (
 	filterTable = "filter"
 
-	// lockWait is how long to wait for whoever holds the lock of iptables, in seconds.
+	// How long to wait for whoever holds the lock of iptables, in seconds: to change the tables
+	// or to begin with them, and to look at them, which can be done later as well.
 	lockWait = 10
+	lookWait = 2
 
 	// batchAtMost bounds a batch of rules: some 100,000 of them.
 	batchAtMost = time.Minute
@@ -39,6 +41,7 @@ type tables struct {
 	path string // of the program; that of its batches has -restore behind it
 	kind Kind
 	v6   bool
+	wait int // for the lock, in seconds, to look
 }
 
 func openTables(kind Kind, v6 bool) (*tables, error) {
@@ -54,7 +57,7 @@ func openTables(kind Kind, v6 bool) (*tables, error) {
 	if err != nil {
 		return nil, fmt.Errorf("look at %s: %w", path, err)
 	}
-	return &tables{ipt, path, kind, v6}, nil
+	return &tables{ipt, path, kind, v6, lockWait}, nil
 }
 
 // programOf finds the program for kind: by its full name, else the plain one, where that is of it.
@@ -185,7 +188,7 @@ func (t *tables) list(counted bool) (listing, error) {
 	if t.untouched() {
 		return listing{}, nil
 	}
-	args := []string{"-t", filterTable, "-w", fmt.Sprint(lockWait), "-S"}
+	args := []string{"-t", filterTable, "-w", fmt.Sprint(t.wait), "-S"}
 	if counted {
 		args = append(args, "-v")
 	}

@@ -1,0 +1,171 @@
+package daemon
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+
+	"xdpban/internal/control"
+	"xdpban/internal/lab"
+)
+
+// Whoever holds the lock of iptables for long keeps no ban from getting into force.
+func TestAHeldLockHoldsUpNoBan(t *testing.T) {
+	s := newSite(t, nativeMTU)
+	s.on("iptables-legacy", "-A", "INPUT", "-s", "192.0.2.1", "-j", "ACCEPT") // the kind in use
+	s.configure(keys{"enforce": "iptables"})
+	s.start()
+	s.fail(bystander, 3) // its class has its sets from now on
+	s.awaitBan(bystander)
+	lock, err := os.OpenFile("/run/xtables.lock", os.O_CREATE|os.O_RDONLY, 0o600)
+	must(t, err)
+	defer lock.Close()
+	must(t, syscall.Flock(int(lock.Fd()), syscall.LOCK_EX))
+	s.on("ip6tables-nft", "-S") // the other kind takes no lock
+	begin := time.Now()
+	s.fail(attacker, 3)
+	s.awaitBan(attacker)
+	s.wantDrop(attacker)
+	if took := time.Since(begin); took > 5*time.Second {
+		t.Errorf("the ban took %v", took)
+	}
+	if faults := strings.Join(s.status().Faults, "\n"); !strings.Contains(faults, "Can't lock /run/xtables.lock") {
+		t.Errorf("status does not say why it has no counts: %q", faults)
+	}
+	must(t, lock.Close())
+	s.await("the fault to be over", func() bool { return len(s.status().Faults) == 0 })
+	s.wantDrop(attacker)
+}
+
+// A host may lose its iptables while a daemon runs: bans of sets go on, new ones too, and the
+// fault is told.
+func TestIPTablesGoneWhileItRuns(t *testing.T) {
+	s := newSite(t, nativeMTU)
+	s.configure(keys{"enforce": "iptables"})
+	dir := t.TempDir()
+	for _, family := range []string{"iptables-nft", "ip6tables-nft"} {
+		real, err := exec.LookPath(family)
+		must(t, err)
+		for _, name := range []string{family, family + "-restore"} {
+			must(t, os.Symlink(strings.TrimSuffix(real, family)+name, filepath.Join(dir, name)))
+		}
+	}
+	cmd := s.xdpban()
+	cmd.Env = append(os.Environ(), "PATH="+dir)
+	s.startAs(cmd)
+	s.fail(bystander, 3)
+	s.awaitBan(bystander)
+	must(t, os.RemoveAll(dir))
+	s.on("iptables-nft", "-A", "INPUT", "-s", "192.0.2.1", "-j", "ACCEPT") // news
+	s.await("the fault", func() bool { return strings.Contains(s.log(), "ERROR fault at=iptables") })
+	s.fail(attacker, 3)
+	s.awaitBan(attacker)
+	s.wantDrop(attacker, bystander)
+	if faults := strings.Join(s.status().Faults, "\n"); !strings.Contains(faults, "no such file") {
+		t.Errorf("status tells no fault of iptables: %q", faults)
+	}
+}
+
+// What the rules need may be destroyed with them.
+func TestSetsDestroyedByHand(t *testing.T) {
+	s := newSite(t, nativeMTU)
+	s.configure(keys{"enforce": "iptables"})
+	s.start()
+	s.fail(attacker, 3)
+	s.awaitBan(attacker)
+	s.wantDrop(attacker)
+	s.on("sh", "-c", "for n in 1 2 3 4 5 6 7 8 9; do nft flush ruleset; ipset destroy && break; done")
+	s.awaitWithin(4*time.Second, "the chain to be back", func() bool { return s.chainIsFirst("iptables") })
+	s.wantDrop(attacker)
+	s.wantPass(bystander)
+}
+
+// Others may unmount bpffs under a daemon. What runs goes on.
+func TestUnmountedBPFFSEndsNothing(t *testing.T) {
+	s := newSite(t, nativeMTU)
+	s.startAs(through([]string{"unshare", "--mount", "--"}, s.xdpban()))
+	s.fail(bystander, 3)
+	s.awaitBan(bystander)
+	s.on("nsenter", "-t", fmt.Sprint(s.running.Process.Pid), "-m", "umount", "/sys/fs/bpf")
+	s.fail(attacker, 3)
+	s.awaitBan(attacker)
+	s.wantDrop(attacker, bystander)
+	if got := s.interfaces(); !maps.Equal(got, map[string]string{"eth0": "native"}) {
+		t.Errorf("interfaces: %v", got)
+	}
+	reply, err := s.client.Verify(t.Context(), control.VerifyRequest{})
+	must(t, err)
+	if reply.Compared.Enforced != 2 || reply.Compared.Repaired != 0 {
+		t.Errorf("compared: %+v", *reply.Compared)
+	}
+	s.crash()
+	s.start()
+	s.wantDrop(attacker, bystander)
+}
+
+// A host of containers has hundreds of interfaces that come and go.
+func TestManyInterfaces(t *testing.T) {
+	const many = 500
+	s := newSite(t, nativeMTU)
+	s.configure(keys{"interfaces": `["eth*", "port1?"]`})
+	s.start()
+	for i := 0; i < many; i += 2 {
+		must(t, s.server.Links().LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: fmt.Sprintf("port%d", i)}, PeerName: fmt.Sprintf("port%d", i+1)}))
+	}
+	want := map[string]string{"eth0": "native"}
+	for i := 10; i < 20; i++ {
+		want[fmt.Sprintf("port%d", i)] = "native"
+	}
+	s.await("those that are wanted", func() bool { return maps.Equal(s.interfaces(), want) })
+	begin := time.Now()
+	s.fail(attacker, 3)
+	s.awaitBan(attacker)
+	t.Logf("among %d interfaces a ban takes %v", many, time.Since(begin).Round(time.Millisecond))
+	s.wantDrop(attacker)
+	for i := 0; i < many; i += 2 {
+		link, err := s.server.Links().LinkByName(fmt.Sprintf("port%d", i))
+		must(t, err)
+		must(t, s.server.Links().LinkDel(link))
+	}
+	s.await("them to be gone", func() bool { return maps.Equal(s.interfaces(), map[string]string{"eth0": "native"}) })
+	s.wantDrop(attacker)
+}
+
+// Where XDP enforces, one line tells of a banned source that comes back, however many packets
+// it sends.
+func TestWhoComesBackToXDPIsToldOnce(t *testing.T) {
+	s := newSite(t, nativeMTU)
+	s.configure(keys{"enforce": "xdp", "defaults": "{bantime: 1h, findtime: 10m, maxretry: 3, quiettime: " + seconds(2) + "}"})
+	s.start()
+	s.fail(attacker, 3)
+	s.awaitBan(attacker)
+	compare := func() {
+		t.Helper()
+		_, err := s.client.Verify(t.Context(), control.VerifyRequest{})
+		must(t, err)
+	}
+	told := func() int { return strings.Count(s.log(), "attacker is back source="+attacker) }
+	for visit := range 3 {
+		for range 50 {
+			s.wantDrop(attacker)
+		}
+		compare()
+		compare()
+		if got, want := told(), visit; got != want && got != want+1 || visit > 0 && got == 0 {
+			t.Errorf("visit %d: told %d times; the log:\n%s", visit, got, s.log())
+		}
+		<-time.After(3500 * time.Millisecond * lab.Slowness)
+		compare()
+	}
+	if got := told(); got < 2 || got > 3 {
+		t.Errorf("three visits were told of %d times", got)
+	}
+}
