@@ -132,9 +132,27 @@ static __always_inline bool next(struct cursor *c, void **header, __u32 size)
 	return true;
 }
 
+/* Half an address out of two words, the first of which lies in front in memory. */
+static __always_inline __be64 join(__be32 first, __be32 second)
+{
+	if (__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__)
+		return (__u64)second << 32 | first;
+	return (__u64)first << 32 | second;
+}
+
+static __always_inline __be32 first(__be64 half)
+{
+	return __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? half : half >> 32;
+}
+
+static __always_inline __be32 second(__be64 half)
+{
+	return __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? half >> 32 : half;
+}
+
 static __always_inline bool is_mapped(const struct address *a)
 {
-	return !a->word[0] && !a->word[1] && a->word[2] == bpf_htonl(0xffff);
+	return !a->half[0] && first(a->half[1]) == bpf_htonl(0xffff);
 }
 
 /* Of an IP header. The bitfields of linux/ip.h follow the machine that compiles, not the target. */
@@ -149,10 +167,8 @@ static __always_inline bool parse_ipv4(struct cursor *c, struct packet *p)
 
 	if (!next(c, (void **)&ip, sizeof(*ip)) || version(ip) != 4)
 		return false;
-	p->source.word[0] = 0;
-	p->source.word[1] = 0;
-	p->source.word[2] = bpf_htonl(0xffff);
-	p->source.word[3] = ip->saddr;
+	p->source.half[0] = 0;
+	p->source.half[1] = join(bpf_htonl(0xffff), ip->saddr);
 	p->bytes += bpf_ntohs(ip->tot_len);
 	return true;
 }
@@ -160,10 +176,13 @@ static __always_inline bool parse_ipv4(struct cursor *c, struct packet *p)
 static __always_inline bool parse_ipv6(struct cursor *c, struct packet *p)
 {
 	struct ipv6hdr *ip;
+	const __be32 *word;
 
 	if (!next(c, (void **)&ip, sizeof(*ip)) || version(ip) != 6)
 		return false;
-	__builtin_memcpy(&p->source, &ip->saddr, sizeof(p->source));
+	word = ip->saddr.in6_u.u6_addr32;
+	p->source.half[0] = join(word[0], word[1]);
+	p->source.half[1] = join(word[2], word[3]);
 	p->bytes += sizeof(*ip) + bpf_ntohs(ip->payload_len);
 	return true;
 }
@@ -203,8 +222,8 @@ static __always_inline void mask(struct address *key, const struct address *a)
 	*key = *a;
 	if (is_mapped(a))
 		return;
-	for (int i = 0; i < 4; i++)
-		key->word[i] &= ipv6_mask.word[i];
+	key->half[0] &= ipv6_mask.half[0];
+	key->half[1] &= ipv6_mask.half[1];
 }
 
 /* a alone, as a key of the tries. */
@@ -214,7 +233,9 @@ static __always_inline void single(struct prefix *key, const struct address *a)
 	if (is_mapped(a)) {
 		key->bits = FAMILY_BITS + 32;
 		key->family[0] = FAMILY_IPV4;
-		__builtin_memcpy(key->addr, &a->word[3], sizeof(a->word[3]));
+		__be32 ipv4 = second(a->half[1]);
+
+		__builtin_memcpy(key->addr, &ipv4, sizeof(ipv4));
 		return;
 	}
 	key->bits = FAMILY_BITS + 128;

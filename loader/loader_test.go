@@ -485,3 +485,48 @@ func TestInterruptedResizeLosesNothing(t *testing.T) {
 		})
 	}
 }
+
+// Builds differ in how many bans a CPU counts for by itself: the map of the last one is replaced,
+// and counting goes on.
+func TestPendingOfAnotherSizeIsReplaced(t *testing.T) {
+	l := open(t)
+	prefix := netip.MustParsePrefix("192.0.2.7/32")
+	must(t, l.Ban(hour(prefix.String())))
+	must(t, l.Close())
+	must(t, os.Remove(l.pin(xdpbanMapPending)))
+	spec, err := loadXdpban()
+	must(t, err)
+	size := spec.Maps[xdpbanMapPending].MaxEntries
+	spec.Maps[xdpbanMapPending].MaxEntries = size / 2
+	before, err := ebpf.NewMap(spec.Maps[xdpbanMapPending])
+	must(t, err)
+	must(t, before.Pin(l.pin(xdpbanMapPending)))
+	must(t, before.Close())
+
+	for range 2 {
+		l = reopen(t, l.settings)
+		r, _, err := l.Find(prefix)
+		must(t, err)
+		const packets = 5
+		for range packets {
+			if got, err := run(l.prog, from("192.0.2.7")); got != Drop || err != nil {
+				t.Fatalf("got %v, %v", got, err)
+			}
+		}
+		after, _, err := l.Find(prefix)
+		must(t, err)
+		if got := after.Packets - r.Packets; got != packets {
+			t.Errorf("%d packets were counted, want %d", got, packets)
+		}
+		if got := l.maps.Pending.MaxEntries(); got != size {
+			t.Errorf("size: got %d, want %d", got, size)
+		}
+		pinned, err := ebpf.LoadPinnedMap(l.pin(xdpbanMapPending), nil)
+		must(t, err)
+		if got := pinned.MaxEntries(); got != size {
+			t.Errorf("pinned: got %d, want %d", got, size)
+		}
+		must(t, pinned.Close())
+		must(t, l.Close())
+	}
+}

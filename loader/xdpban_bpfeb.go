@@ -15,7 +15,7 @@ import (
 
 type xdpbanAddress struct {
 	_    structs.HostLayout
-	Word [4]uint32
+	Half [2]uint64
 }
 
 type xdpbanBan struct {
