@@ -9,7 +9,7 @@ export CGO_ENABLED ?= 0
 PACKAGES_TEST = fail2ban openssh-server openssh-client sshpass kamailio sip-tester gcc libc6-dev iptables ipset conntrack nftables ufw
 PACKAGES_BENCH = fail2ban python3-pyinotify sshguard grep time xdp-tools ipset nftables iptables iproute2 ethtool
 PACKAGES_DEMO = kamailio sip-tester
-PACKAGES_KERNELS = qemu-system-x86 busybox-static cpio iptables ipset nftables bc bison flex gcc libc6-dev libelf-dev make xz-utils
+PACKAGES_KERNELS = qemu-system-x86 busybox-static cpio conntrack iptables ipset nftables bc bison flex gcc libc6-dev libelf-dev make xz-utils
 PACKAGES_LINT = clang-14 clang llvm clang-format libbpf-dev linux-libc-dev
 
 .DEFAULT_GOAL := help
@@ -39,9 +39,9 @@ test: ## everything, kernel tests included; needs root
 	CGO_ENABLED=1 REQUIRE_KERNEL=1 go test -count=1 -timeout 20m -race ./internal/control ./internal/daemon ./jails ./jails/source
 
 .PHONY: test-kernels
-test-kernels: ## the story of every rung on older kernels, in QEMU; an hour where there is no KVM; needs root
+test-kernels: ## the story of every rung on older kernels, in QEMU; KERNELS=bookworm: that one; an hour where there is no KVM; needs root
 	.ci/install $(PACKAGES_KERNELS)
-	.ci/kernels
+	.ci/kernels $(KERNELS)
 
 .PHONY: fuzz
 fuzz: ## every fuzz target, one after the other; FUZZTIME=4m each

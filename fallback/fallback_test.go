@@ -376,6 +376,33 @@ func TestTheKernelLogsWhoComesBack(t *testing.T) {
 	}
 }
 
+// However many banned sources come, the kernel's log gets ten lines, and thirty a minute then.
+func TestTheLogIsLimited(t *testing.T) {
+	onEach(t, func(s *site) {
+		var sources, cidrs []string
+		for addr := netip.MustParseAddr("198.51.100.100"); len(sources) < 40; addr = addr.Next() {
+			sources, cidrs = append(sources, addr.String()), append(cidrs, addr.String()+"/24")
+		}
+		must(s.T, s.peer.Address("eth0", cidrs...))
+		s.introduce(s.server, s.peer, cidrs)
+		s.banFor(time.Hour, time.Hour, 0, sources...)
+		begin := time.Now()
+		for _, source := range sources {
+			s.send(source, "hello")
+		}
+		s.wantPass(bystander)
+		logged := 0
+		for line := range strings.Lines(s.run(s.command("iptables"), "-v", "-S", "OFFENDINGIPS-32-3600")) {
+			if _, count, found := strings.Cut(line, " -c "); found && strings.Contains(line, "-j LOG") {
+				fmt.Sscan(count, &logged) //nolint:errcheck // none, then
+			}
+		}
+		if most := 11 + int(time.Since(begin)/(2*time.Second)); logged < 10 || logged > most {
+			s.Errorf("%d lines for %d sources, want 10 to %d:\n%s", logged, len(sources), most, s.rules())
+		}
+	})
+}
+
 const logPrefix = `--log-prefix "Attacker`
 
 func TestABanOfTheOtherIptablesIsNotLeft(t *testing.T) {

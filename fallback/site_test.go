@@ -21,7 +21,7 @@ func TestMain(m *testing.M) {
 	flag.Parse()
 	parallel := "6" // they wait most of their time
 	if lab.Slowness > 1 {
-		parallel = "3"
+		parallel = "1"
 	}
 	flag.Set("test.parallel", parallel) //nolint:errcheck // it is there
 	os.Exit(lab.Main(m))
