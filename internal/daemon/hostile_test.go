@@ -111,6 +111,33 @@ func TestUnmountedBPFFSEndsNothing(t *testing.T) {
 	s.wantDrop(attacker, bystander)
 }
 
+// The kernel drops news that nobody reads in time.
+func TestLostNewsIsMadeUpFor(t *testing.T) {
+	s := newSite(t, nativeMTU)
+	s.configure(keys{"enforce": "iptables"})
+	s.start()
+	s.fail(attacker, 3)
+	s.awaitBan(attacker)
+	must(t, s.running.Process.Signal(syscall.SIGSTOP))
+	rules := "add table ip noise\nadd chain ip noise many\n"
+	for i := range 20_000 {
+		rules += fmt.Sprintf("add rule ip noise many ip saddr 10.1.%d.%d drop\n", i>>8, i&255)
+	}
+	must(t, os.WriteFile(s.path("noise"), []byte(rules), 0o600))
+	s.on("nft", "-f", s.path("noise"))
+	s.on("iptables-nft", "-F")
+	s.wantPass(attacker)
+	if overrun := s.on("awk", "$2 == 12 { lost += $9 } END { print lost + 0 }", "/proc/thread-self/net/netlink"); overrun == "0\n" {
+		t.Error("the kernel has lost no news")
+	}
+	must(t, s.running.Process.Signal(syscall.SIGCONT))
+	s.awaitWithin(5*time.Second, "the chain to be back", func() bool { return s.chainIsFirst("iptables") })
+	s.wantDrop(attacker)
+	s.on("iptables-nft", "-F") // and it listens again
+	s.awaitWithin(5*time.Second, "the chain to be back", func() bool { return s.chainIsFirst("iptables") })
+	s.wantDrop(attacker)
+}
+
 // A host of containers has hundreds of interfaces that come and go.
 func TestManyInterfaces(t *testing.T) {
 	const many = 500
