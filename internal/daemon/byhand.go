@@ -43,9 +43,10 @@ type plan struct {
 	template ban.Ban      // without its prefix
 	sources  []ban.Source // in the order of the account, but for a few
 
-	done    int          // of sources
-	fresh   int          // of those, that had no ban
-	renewed *ban.Account // the others, as they were; nil: none
+	done    int                 // of sources
+	fresh   int                 // of those, that had no ban
+	renewed *ban.Account        // the others, as they were; nil: none
+	kept    map[ban.Source]bool // of those done, whom somebody else has banned by hand since
 }
 
 // banByHand does what an operator asks for, all of it or nothing.
@@ -62,6 +63,10 @@ func (d *Daemon) banByHand(ctx context.Context, request control.BanRequest) (con
 		d.lists.Lock() // else one could take back what another has made
 		defer d.lists.Unlock()
 		defer d.swollen.Store(true)
+		if err := d.turn(ctx, func() error { d.list = p; return nil }); err != nil {
+			return reply, err
+		}
+		defer d.turn(context.Background(), func() error { d.list = nil; return nil }) //nolint:errcheck // it has none
 	}
 	for p.done < len(p.sources) && err == nil {
 		err = d.turn(ctx, func() error { return d.begin(p) })
@@ -91,6 +96,9 @@ func (d *Daemon) begin(p *plan) error {
 			fresh++
 			continue
 		}
+		if d.list != nil && d.list != p {
+			d.list.keep(source)
+		}
 		if p.renewed == nil {
 			p.renewed = ban.NewAccount()
 		}
@@ -105,6 +113,14 @@ func (d *Daemon) begin(p *plan) error {
 		d.reportPlan(p)
 	}
 	return nil
+}
+
+// keep notes that somebody else wants source banned too.
+func (p *plan) keep(source ban.Source) {
+	if p.kept == nil {
+		p.kept = make(map[ban.Source]bool)
+	}
+	p.kept[source] = true
 }
 
 // takeBack undoes what was done of p. The client may have gone: that changes nothing.
@@ -134,7 +150,7 @@ func (d *Daemon) takeBackSome(p *plan) error {
 	for _, source := range some {
 		prefix := source.Prefix()
 		b, there := d.bans.Get(prefix)
-		if there && b.Jail == p.template.Jail && b.Reason == p.template.Reason && (p.renewed == nil || !p.renewed.Has(prefix)) {
+		if there && !p.kept[source] && b.Jail == p.template.Jail && b.Reason == p.template.Reason && (p.renewed == nil || !p.renewed.Has(prefix)) {
 			begun = append(begun, prefix)
 		}
 	}
@@ -164,12 +180,15 @@ func (d *Daemon) reportPlan(p *plan) {
 // plan checks what an operator asks for, all of it before any of it is done.
 func (r rules) plan(request control.BanRequest, now time.Time) (*plan, control.BanReply, error) {
 	reply := control.BanReply{Banned: []netip.Prefix{}, Spared: []control.Allowed{}}
+	if err := bounded(request); err != nil {
+		return nil, reply, err
+	}
 	length, template, err := r.template(request, now)
 	if err != nil {
 		return nil, reply, err
 	}
 	reply.Until = now.Add(length)
-	list, err := listed(request.Prefixes, request.Addresses, request.List, request.Name)
+	list, err := r.listed(request.Prefixes, request.Addresses, request.List, request.Name)
 	if err != nil {
 		return nil, reply, err
 	}
@@ -197,6 +216,18 @@ func (r rules) plan(request control.BanRequest, now time.Time) (*plan, control.B
 		}
 	}
 	return p, reply, nil
+}
+
+// bounded refuses what nobody needs and what every ban would have to bear.
+func bounded(request control.BanRequest) error {
+	const longest, most = 1000, 100
+	if n := len(request.Reason); n > longest {
+		return &control.Error{Kind: control.Usage, Text: fmt.Sprintf("the reason has %d bytes, more than %d", n, longest)}
+	}
+	if n := len(request.Spare); n > most {
+		return &control.Error{Kind: control.Usage, Text: fmt.Sprintf("%d addresses to spare are more than %d", n, most)}
+	}
+	return nil
 }
 
 // once is each of list once, in its order if they are few.
@@ -241,12 +272,14 @@ func (r rules) target(addr netip.Addr) netip.Prefix {
 	return prefix
 }
 
-// listAtMost is how many entries a list may have: more take more memory than any kernel's table
-// of bans.
-const listAtMost = 1 << 23
+// listAtMost is how many entries a list may have. Some of more than there is room for may be
+// neighbours, or the same.
+func (r rules) listAtMost() int {
+	return max(1<<20, 4*int(r.config.MaxBans+r.config.MaxPrefixes))
+}
 
 // listed is all that a request names, text is more of it, one a line.
-func listed(prefixes []netip.Prefix, addresses []netip.Addr, text io.Reader, name string) (*ban.List, error) {
+func (r rules) listed(prefixes []netip.Prefix, addresses []netip.Addr, text io.Reader, name string) (*ban.List, error) {
 	list := new(ban.List)
 	for _, prefix := range prefixes {
 		prefix, err := canonical(prefix)
@@ -264,7 +297,7 @@ func listed(prefixes []netip.Prefix, addresses []netip.Addr, text io.Reader, nam
 	if text == nil {
 		return list, nil
 	}
-	mistakes, err := list.Read(name, text, listAtMost)
+	mistakes, err := list.Read(name, text, r.listAtMost())
 	if err != nil {
 		err = fmt.Errorf("read the list %s: %w", name, err)
 	} else {
@@ -362,7 +395,7 @@ func (d *Daemon) unbanByHand(ctx context.Context, request control.UnbanRequest) 
 			return reply, err
 		}
 	} else {
-		list, err := listed(request.Prefixes, request.Addresses, request.List, request.Name)
+		list, err := r.listed(request.Prefixes, request.Addresses, request.List, request.Name)
 		if err != nil {
 			return reply, err
 		}

@@ -56,6 +56,7 @@ type Daemon struct {
 	jails    *jails.Jails
 	enforcer enforcer
 	bans     *ban.Account             // in force; the enforcer keeps it
+	list     *plan                    // the long list of an operator that is being done; nil: none
 	refused  map[netip.Prefix]ban.Ban // found, and not taken by the kernel
 	givenUp  uint64                   // refused, and too many to try again
 	over     end                      // what the sweep has found so far

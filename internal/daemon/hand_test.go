@@ -241,6 +241,8 @@ func TestSenselessRequestsAreRefused(t *testing.T) {
 		{control.BanRequest{Addresses: addresses(attacker), Jail: "nosuch"}, control.Error{Kind: control.Usage, Text: `there is no jail "nosuch"`, Hint: "xdpban status lists them"}},
 		{control.BanRequest{Addresses: addresses(attacker), Seconds: -1}, control.Error{Kind: control.Usage, Text: "cannot ban for -1 seconds"}},
 		{control.BanRequest{Addresses: addresses(attacker), Seconds: 1 << 62}, control.Error{Kind: control.Usage, Text: "cannot ban for 4611686018427387904 seconds"}},
+		{control.BanRequest{Addresses: addresses(attacker), Reason: strings.Repeat("x", 1001)}, control.Error{Kind: control.Usage, Text: "the reason has 1001 bytes, more than 1000"}},
+		{control.BanRequest{Addresses: addresses(attacker), Spare: make([]netip.Addr, 101)}, control.Error{Kind: control.Usage, Text: "101 addresses to spare are more than 100"}},
 		{control.BanRequest{}, control.Error{Kind: control.Usage, Text: "an address or a prefix is missing"}},
 		{control.BanRequest{Prefixes: []netip.Prefix{{}}}, control.Error{Kind: control.Usage, Text: "an address or a prefix is missing"}},
 		{control.BanRequest{Addresses: []netip.Addr{{}}}, control.Error{Kind: control.Usage, Text: "an address or a prefix is missing"}},

@@ -310,6 +310,10 @@ func TestAListIsTakenBackWhole(t *testing.T) {
 		{"the kernel says no", nil, func(*bench, func()) error { return errors.New("out of memory") }, "out of memory"},
 		{"who asked has gone", nil, func(_ *bench, stop func()) error { stop(); return nil }, context.Canceled.Error()},
 		{"the host has a new network, and all of it is in there", nil, func(b *bench, _ func()) error {
+			select { // news of the host would have the list found out anew
+			case <-b.Daemon.changed:
+			default:
+			}
 			b.Daemon.allowed = new(ban.Set)
 			b.Daemon.allowed.Add(netip.MustParsePrefix("10.0.0.0/16"), "network of eth0")
 			return nil
@@ -381,6 +385,74 @@ func TestAListIsTakenBackWhole(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Whom another operator bans while a list is done stays out when the list is taken back.
+func TestAListThatIsTakenBackLeavesWhatOthersHaveBanned(t *testing.T) {
+	b := newBench(t, keys{"maxbans": "8192"})
+	var other netip.Addr // whom the first batch has banned
+	b.spy.on(func(what string, bans []ban.Ban) error {
+		if what != "ban" || len(bans) == 1 {
+			return nil
+		}
+		if !other.IsValid() {
+			other = bans[0].Prefix.Addr()
+			return nil
+		}
+		p, _, err := b.Daemon.rules().plan(control.BanRequest{Addresses: []netip.Addr{other}}, time.Now())
+		return errors.Join(errors.New("no more"), err, b.Daemon.begin(p))
+	})
+	_, err := b.service.Ban(t.Context(), control.BanRequest{List: strings.NewReader(listFrom("10.0.0.0", 8192))})
+	b.spy.on(nil)
+	if err == nil || err.Error() != "no more" {
+		t.Fatalf("got %v", err)
+	}
+	if left := b.list(); len(left) != 1 || left[ban.Single(other)].Jail != ban.ByHand {
+		t.Errorf("got %v, want %v", left, other)
+	}
+}
+
+// Lists that come at one time, with everybody let in meanwhile, leave what is told and what the
+// kernel has the same.
+func TestListsAndUnbanAllAtOnce(t *testing.T) {
+	const many = 4 * batch
+	b := newBench(t, keys{"maxbans": fmt.Sprint(4 * many)})
+	var asking sync.WaitGroup
+	for i := range 3 {
+		first := fmt.Sprintf("10.0.%d.0", 8*i) // half of it is in the next
+		asking.Go(func() {
+			_, err := b.service.Ban(t.Context(), control.BanRequest{List: strings.NewReader(listFrom(first, many))})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+		asking.Go(func() {
+			if _, err := b.service.Unban(t.Context(), control.UnbanRequest{All: true}); err != nil {
+				t.Error(err)
+			}
+		})
+		asking.Go(func() {
+			_, err := b.service.Unban(t.Context(), control.UnbanRequest{List: strings.NewReader(listFrom(first, many))})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	asking.Wait()
+	c, err := b.service.Verify(t.Context(), control.VerifyRequest{})
+	must(t, err)
+	left := len(b.list())
+	if got := c.Compared; got.Wanted != left || got.Enforced != left || got.Unknowns != 0 || got.Repaired != 0 {
+		t.Errorf("%d are listed, compared: %+v", left, got)
+	}
+	b.loop(func() {
+		if used := b.enforcer.Rooms()[1].Used; used != left {
+			t.Errorf("%d are listed, %d counted", left, used)
+		}
+		if b.Daemon.list != nil {
+			t.Error("a list goes on for ever")
+		}
+	})
 }
 
 // Bans that end in the same second are told of in one line.
