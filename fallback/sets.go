@@ -233,14 +233,15 @@ func (s *sets) adopt(now time.Time) error {
 }
 
 // endOf is when b ends if its entry has so many seconds left; 0: there is none. The comment
-// tells it more exactly, unless the wall clock was set.
+// tells it more exactly, unless the wall clock was set. Whoever sets it later moves no end: it is
+// told as so long from now.
 func endOf(b ban.Ban, left uint32, now time.Time) time.Time {
 	end := now.Add(time.Duration(left) * time.Second)
 	if d := b.End.Sub(end); left == 0 || d > -2*time.Second && d < 2*time.Second {
-		return b.End
+		return now.Add(b.End.Sub(now))
 	}
 	if b.End.Sub(now) > longestAtOnce {
-		return b.End // put again from time to time
+		return now.Add(b.End.Sub(now)) // put again from time to time
 	}
 	return end
 }

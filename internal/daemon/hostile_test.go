@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"xdpban/internal/control"
 	"xdpban/internal/lab"
@@ -194,5 +195,47 @@ func TestWhoComesBackToXDPIsToldOnce(t *testing.T) {
 	}
 	if got := told(); got < 2 || got > 3 {
 		t.Errorf("three visits were told of %d times", got)
+	}
+}
+
+// The wall clock may be set by hours, as by the first answer of a time server.
+func TestTheWallClockMayJump(t *testing.T) {
+	if os.Getenv(builds) == "" {
+		t.Skip("sets the machine's clock: only guests of make test-kernels run it") // whatever REQUIRE_KERNEL says
+	}
+	for _, enforce := range []string{"xdp", "iptables"} {
+		if enforce == "xdp" && !lab.HasBPF() {
+			continue
+		}
+		t.Run(enforce, func(t *testing.T) {
+			s := newSite(t, nativeMTU)
+			s.configure(keys{"enforce": enforce})
+			s.start()
+			s.fail(attacker, 3)
+			s.awaitBan(attacker)
+			s.fail(bystander, 3) // who sends nothing until all is over
+			s.awaitBan(bystander)
+			for _, restart := range []bool{false, true} {
+				if restart {
+					s.crash()
+					s.start()
+				}
+				for _, jump := range []time.Duration{5 * time.Hour, -5 * time.Hour} {
+					now := unix.NsecToTimeval(time.Now().Add(jump).UnixNano())
+					must(t, unix.Settimeofday(&now))
+					<-time.After(3 * time.Second) // the daemon looks at ends every second
+					s.wantDrop(attacker)
+					if left := time.Until(s.awaitBan(attacker).End); left < 50*time.Minute || left > 61*time.Minute {
+						t.Errorf("after a jump of %v, restarted %v: %v are left of an hour", jump, restart, left)
+					}
+					reply, err := s.client.Verify(t.Context(), control.VerifyRequest{})
+					must(t, err)
+					if c := *reply.Compared; c.Enforced != 2 || c.Repaired != 0 {
+						t.Errorf("after a jump of %v, restarted %v: compared %+v", jump, restart, c)
+					}
+				}
+			}
+			s.wantDrop(bystander)
+		})
 	}
 }
