@@ -7,7 +7,6 @@ import (
 	"maps"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"xdpban/jails/filter"
@@ -190,31 +189,21 @@ func (t *trial) reportRegex(w io.Writer, rule ruleTrial) {
 
 // report prints whom the rule found, those with most hits first.
 func (rt *ruleTrial) report(w io.Writer, zone *time.Location) {
-	sources := make([]*sourceTrial, 0, len(rt.sources))
-	for _, s := range rt.sources {
-		sources = append(sources, s)
-	}
-	slices.SortFunc(sources, func(a, b *sourceTrial) int {
-		if a.hits != b.hits {
-			return b.hits - a.hits
-		}
-		return strings.Compare(a.id, b.id)
-	})
-	shown := sources[:min(len(sources), sourcesShown)]
+	shown := rt.whom.most(sourcesShown)
 	var rows [][]string
 	for _, s := range shown {
-		row := []string{"|      " + safe(s.id), times(s.hits), between(s.first.In(zone), s.last.In(zone))}
+		row := []string{"|      " + safe(s.id()), times(s.hits), between(s.first.In(zone), s.last.In(zone))}
 		if !s.addr.IsValid() {
 			row = append(row, "a name: never banned")
 		}
 		rows = append(rows, row)
 	}
 	printTable(w, rows)
-	if rest := len(sources) - len(shown); rest > 0 {
+	if rest := rt.whom.sources() - len(shown); rest > 0 {
 		fmt.Fprintf(w, "|      and %s more\n", number(rest))
 	}
-	if rt.more > 0 {
-		fmt.Fprintf(w, "|      and %s hits of sources beyond the first %s\n", number(rt.more), number(sourcesKept))
+	if rt.whom.more > 0 {
+		fmt.Fprintf(w, "|      and %s hits of sources beyond the first %s\n", number(rt.whom.more), number(sourcesKept))
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"fmt"
 	"io"
-	"net/netip"
 	"slices"
 	"time"
 
@@ -21,8 +20,6 @@ const (
 	speedKept   = 1 << 16 // bytes of lines on which each rule is measured
 	nearKept    = 1 << 15 // bytes of missed lines among which near misses are looked for
 	nearShown   = 3
-
-	leastMeasured = 3 * time.Millisecond // of the CPU, for the speed of rules
 )
 
 // A trial is a filter tried on a log.
@@ -50,18 +47,9 @@ type trial struct {
 // A ruleTrial is what one rule found.
 type ruleTrial struct {
 	filter.Rule
-	hits    int
-	speed   filter.Speed
-	sources map[string]*sourceTrial
-	more    int // hits of sources that there was no room for
-}
-
-// A sourceTrial is whom a rule found.
-type sourceTrial struct {
-	id          string
-	addr        netip.Addr // zero: a name
-	hits        int
-	first, last time.Time
+	hits  int
+	speed filter.Speed
+	whom  tally
 }
 
 // A teller says at once what came out of a line, so that nothing is kept of it.
@@ -79,7 +67,7 @@ func (t *trial) reader() *filter.Reader {
 func (t *trial) read(log io.Reader, tell teller, bar *bar) error {
 	t.dates = make([]int, len(t.filter.Templates()))
 	for _, rule := range t.filter.Rules() {
-		t.rules = append(t.rules, ruleTrial{Rule: rule, sources: make(map[string]*sourceTrial)})
+		t.rules = append(t.rules, ruleTrial{Rule: rule})
 	}
 	t.excerpt.room, t.someMissed.room = speedKept, nearKept
 	reader := t.reader()
@@ -114,7 +102,7 @@ func (t *trial) measure() {
 		order[i] = i
 	}
 	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(t.rules[b].hits, t.rules[a].hits) })
-	for i, speed := range t.filter.Speeds(t.reader(), t.excerpt.lines, t.now, max(t.took/10, leastMeasured), order) {
+	for i, speed := range t.filter.Speeds(t.reader(), t.excerpt.lines, t.now, t.took/10, order) {
 		t.rules[i].speed = speed
 	}
 }
@@ -175,7 +163,8 @@ func (t *trial) count(line []byte, r *filter.Result) {
 		if !r.Dated {
 			t.undated++
 		}
-		t.rules[r.Rule].count(r)
+		t.rules[r.Rule].hits++
+		t.rules[r.Rule].whom.add(r)
 	}
 }
 
@@ -185,27 +174,6 @@ func beginning[T string | []byte](text T) string {
 		return string(text)
 	}
 	return fmt.Sprintf("%s... (%s)", text[:textKept], size(uint64(len(text))))
-}
-
-func (rt *ruleTrial) count(r *filter.Result) {
-	rt.hits++
-	id := beginning(r.ID) // a name may be as long as a line
-	s := rt.sources[id]
-	if s == nil {
-		if len(rt.sources) == sourcesKept {
-			rt.more++
-			return
-		}
-		s = &sourceTrial{id: id, addr: r.Addr, first: r.Time, last: r.Time}
-		rt.sources[id] = s
-	}
-	s.hits++
-	if r.Time.Before(s.first) {
-		s.first = r.Time
-	}
-	if r.Time.After(s.last) {
-		s.last = r.Time
-	}
 }
 
 // A meter counts what is read through it.

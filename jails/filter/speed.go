@@ -32,7 +32,7 @@ func (s Speed) PerSecond() float64 {
 }
 
 // Speeds measures f's rules in the given order on lines as r's rules see them, until limit is spent; what
-// is left has no Speed. The first is measured in any case. It is no measure of all rules together, most
+// is left has no Speed. The first four are measured in any case. It is no measure of all rules together, most
 // of which are not tried on most lines.
 func (f *Filter) Speeds(r *Reader, lines [][]byte, now time.Time, limit time.Duration, order []int) []Speed {
 	speeds := make([]Speed, len(f.rules))
@@ -47,7 +47,7 @@ func (f *Filter) Speeds(r *Reader, lines [][]byte, now time.Time, limit time.Dur
 	began := threadTime()
 	for n, i := range order {
 		left := limit - (threadTime() - began)
-		if n > 0 && left <= 0 {
+		if n >= measured && left <= 0 {
 			break
 		}
 		speeds[i] = f.rules[i].speed(rests, max(left/time.Duration(len(order)-n), 1))
@@ -60,6 +60,8 @@ func (f *Filter) Speeds(r *Reader, lines [][]byte, now time.Time, limit time.Dur
 const (
 	rounds = 64 // lines between two looks at the clock
 	least  = 50 * time.Microsecond
+
+	measured = 4 // rules, whatever the limit
 )
 
 // speed measures r alone. The thread is locked.

@@ -1,6 +1,7 @@
 package filter
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -19,8 +20,18 @@ failregex:
 			t.Errorf("rule %d: %+v", i, s)
 		}
 	}
-	if s := f.Speeds(f.NewReader(time.UTC), lines, noon, 1, order); s[1].Lines != rounds || s[0] != (Speed{}) {
-		t.Errorf("beyond the limit: %+v, want %d lines of the first in order", s, rounds)
+	var seven []string
+	for i := range 7 {
+		seven = append(seven, fmt.Sprintf("^ bad %d? ?<HOST>$", i))
+	}
+	g, err := Inline("seven", seven)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, s := range g.Speeds(g.NewReader(time.UTC), lines, noon, 1, []int{6, 5, 4, 3, 2, 1, 0}) {
+		if want := rounds; i < 3 && s != (Speed{}) || i >= 3 && s.Lines != want {
+			t.Errorf("beyond the limit rule %d: %+v, want %d lines of the first %d in order", i, s, want, measured)
+		}
 	}
 	if s := f.Speeds(f.NewReader(time.UTC), nil, noon, time.Hour, order)[0]; s != (Speed{}) || s.PerLine() != 0 || s.PerSecond() != 0 {
 		t.Errorf("of no line: %+v", s)
