@@ -86,14 +86,18 @@ func (m *Machine) trace(line []byte, asked uint64) bool {
 // back goes back one character, and more of them until an end of a group is crossed. It returns where that
 // character begins and ends and where the thread behind it came from.
 func (m *Machine) back(line []byte, at int, thread uint32) (begins, ends int, came origin) {
-	trail, cameBy, origins := m.trail[:at], m.cameBy, m.origins
+	trail, text, ofByte, cameBy, origins := m.trail[:at], line[:at], &m.set.alphabet.ofByte, m.cameBy, m.origins
 	for ends = at; ends > m.lost; ends-- {
-		b := line[ends-1]
-		by := int(trail[ends-1] + uint32(m.set.alphabet.ofByte[b]))
-		if b >= utf8.RuneSelf || by >= len(cameBy) || cameBy[by] == 0 {
+		b := text[ends-1]
+		by := trail[ends-1] + uint32(ofByte[b])
+		if b >= utf8.RuneSelf || int(by) >= len(cameBy) {
 			break
 		}
-		came = origins[cameBy[by]+1+thread]
+		from := cameBy[by]
+		if from == 0 {
+			break
+		}
+		came = origins[from+1+thread]
 		if came.crosses != 0 {
 			return ends - 1, ends, came
 		}
