@@ -201,12 +201,12 @@ func (f *Filter) NewReader(loc *time.Location) *Reader {
 // NewDatelessReader reads lines that carry no date, as the journal's without what it keeps
 // beside them: "HOST IDENT[PID]: MESSAGE". What looks like a date is part of the message.
 func (f *Filter) NewDatelessReader() *Reader {
-	others := len(f.rules)
+	others, many := len(f.rules), f.dialect == Fail2ban
 	r := &Reader{
 		filter: f,
-		pre:    newScan(f.pre, f.automata.pre(), others),
-		rules:  newScan(f.rules, f.automata.rules(), -1),
-		ignore: newScan(f.ignore, f.automata.ignore(), others),
+		pre:    newScan(f.pre, f.automata.pre(), others, many),
+		rules:  newScan(f.rules, f.automata.rules(), -1, many),
+		ignore: newScan(f.ignore, f.automata.ignore(), others, false),
 	}
 	if f.dialect == Fail2ban {
 		r.memory = newMemory(f.maxlines)

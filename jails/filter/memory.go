@@ -105,7 +105,7 @@ func (r *Reader) ignoresMatch(inner []byte, matched [][]byte) bool {
 // judge makes a failure of what was found, or keeps it with others of its session.
 func (r *Reader) judge(result *Result, lines int, now time.Time) {
 	m := r.memory
-	found := &failure{}
+	found := m.sessions.fresh()
 	m.take(found, &r.before)
 	m.take(found, &r.found)
 	result.Outcome = Noted
@@ -206,17 +206,24 @@ func (f *failure) identity() (id string, addr netip.Addr, ok bool) {
 	case !ok:
 		return "", netip.Addr{}, false
 	}
-	addr, err := netip.ParseAddr(strings.Trim(text, "[]"))
+	bare := strings.Trim(text, "[]")
+	addr, err := netip.ParseAddr(bare)
 	if err != nil || addr.Zone() != "" {
 		return text, netip.Addr{}, true
 	}
-	addr = addr.Unmap()
-	if bits, err := strconv.Atoi(f.texts.of("cidr")); err == nil && bits < addr.BitLen() {
-		if net, err := addr.Prefix(bits); err == nil {
-			return net.String(), netip.Addr{}, true
+	id = bare // IPv4 has no other form
+	if addr.Is6() {
+		addr = addr.Unmap()
+		id = addr.String()
+	}
+	if cidr, ok := f.texts.get("cidr"); ok {
+		if bits, err := strconv.Atoi(cidr); err == nil && bits < addr.BitLen() {
+			if net, err := addr.Prefix(bits); err == nil {
+				return net.String(), netip.Addr{}, true
+			}
 		}
 	}
-	return addr.String(), addr, true
+	return id, addr, true
 }
 
 // first is what the first of groups that took part holds.

@@ -208,7 +208,7 @@ func TestWordsAreThoseOfPython(t *testing.T) {
 // groupsFound is where m's groups are as a scan finds them; nil: m does not match.
 func groupsFound(m runner, text string) (at []int) {
 	rules := []rule{{runner: m}}
-	s := newScan(rules, newAutomaton(rules), -1)
+	s := newScan(rules, newAutomaton(rules), -1, false)
 	s.first([]byte(text), &Reader{}, func(c capture) bool {
 		for i := range m.groups {
 			from, to := c.group(i)

@@ -81,6 +81,7 @@ type scan struct {
 	rules     []rule
 	automaton *automaton
 	late      int          // what stands for one of the rules in Reader.late; -1: its index
+	many      bool         // more than one group of a match is asked for
 	machine   *dfa.Machine // nil: the shared one
 	texts     int          // that the shared one has looked at
 	found     capture      // of the automaton
@@ -90,8 +91,8 @@ type scan struct {
 // samples and small logs never need states that no other reader has built.
 const few = 64
 
-func newScan(rules []rule, a *automaton, late int) scan {
-	return scan{rules: rules, automaton: a, late: late}
+func newScan(rules []rule, a *automaton, late int, many bool) scan {
+	return scan{rules: rules, automaton: a, late: late, many: many}
 }
 
 // match is the number in the automaton of the first rule that it knows and that matches, and where its
@@ -128,6 +129,9 @@ func (s *scan) first(text []byte, r *Reader, accept func(capture) bool) int {
 		return -1
 	}
 	rule := &s.rules[limit]
+	if at == nil && s.many {
+		s.machine.Trace(text)
+	}
 	if s.found = (capture{rule, text, at, s.machine, rule.guards}); s.found.isExact() {
 		if accept(s.found) {
 			return limit

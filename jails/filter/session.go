@@ -21,6 +21,7 @@ type sessions struct {
 	index map[string]*list.Element
 	order list.List // of *session, the oldest first
 	bytes int
+	spare *failure // of a session that was forgotten; nil: none
 }
 
 // A session is what its lines have said so far.
@@ -55,13 +56,38 @@ func (s *sessions) forget(id string) {
 	s.bytes -= element.Value.(*session).size
 }
 
+// add begins a session, in the place of the oldest if there are too many.
 func (s *sessions) add(id string, f *failure, now time.Time) {
 	if s.index == nil {
 		s.index = make(map[string]*list.Element)
 	}
-	added := &session{id: id, failure: f, until: now.Add(sessionLasts)}
-	s.index[id] = s.order.PushBack(added)
+	if s.order.Len() < mostSessions {
+		s.order.PushBack(new(session))
+	} else {
+		oldest := s.order.Front()
+		old := oldest.Value.(*session)
+		delete(s.index, old.id)
+		s.bytes -= old.size
+		s.spare = old.failure
+		s.order.MoveToBack(oldest)
+	}
+	element := s.order.Back()
+	added := element.Value.(*session)
+	*added = session{id: id, failure: f, until: now.Add(sessionLasts)}
+	s.index[id] = element
 	s.resize(added)
+}
+
+// fresh is a failure of which nothing is known.
+func (s *sessions) fresh() *failure {
+	f := s.spare
+	if f == nil {
+		return &failure{}
+	}
+	s.spare = nil
+	clear(f.texts)
+	*f = failure{texts: f.texts[:0]}
+	return f
 }
 
 // resize counts a session that has grown and forgets the oldest where it is too much.
@@ -69,7 +95,7 @@ func (s *sessions) resize(grown *session) {
 	size := len(grown.id) + grown.failure.size()
 	s.bytes += size - grown.size
 	grown.size = size
-	for s.order.Len() > mostSessions || s.bytes > mostSessionBytes {
+	for s.bytes > mostSessionBytes {
 		s.forget(s.order.Front().Value.(*session).id)
 	}
 }

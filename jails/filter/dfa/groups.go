@@ -32,6 +32,10 @@ func (m *Machine) Group(line []byte, group int) (from, to int) {
 	return m.ends[slot], m.ends[slot+1]
 }
 
+// Trace finds all groups of the regex that Match has just found in line. It is for who will ask for more than one:
+// going back once is enough then.
+func (m *Machine) Trace(line []byte) { m.trace(line, 1<<(2*m.set.rules[m.found.rule].groups)-1) }
+
 // Groups appends to ends where all groups begin and end of the regex that Match has just found in line,
 // as regexp.FindSubmatchIndex does.
 func (m *Machine) Groups(ends []int, line []byte) []int {
