@@ -55,6 +55,9 @@ func enough(t *testing.T) []int {
 	if major > 6 || major == 6 && minor >= 8 {
 		return []int{unix.CAP_BPF, unix.CAP_NET_ADMIN}
 	}
+	if lab.CountsMemlock() {
+		return []int{unix.CAP_BPF, unix.CAP_NET_ADMIN, unix.CAP_PERFMON, unix.CAP_SYS_RESOURCE}
+	}
 	return []int{unix.CAP_BPF, unix.CAP_NET_ADMIN, unix.CAP_PERFMON}
 }
 
