@@ -203,7 +203,7 @@ func TestWhatOthersTakeOutIsPutBack(t *testing.T) {
 			t.Parallel()
 			s := newSite(t, r, nil)
 			s.ban(aBan(attacker), aBan("203.0.113.0/24"))
-			iptables := s.command("iptables")
+			iptables, kept := s.command("iptables"), filepath.Join(t.TempDir(), "kept")
 			wipes := [][]string{
 				{iptables, "-F"},
 				{iptables, "-D", "INPUT", "-j", fallback.Name},
@@ -211,7 +211,7 @@ func TestWhatOthersTakeOutIsPutBack(t *testing.T) {
 				{iptables, "-I", "INPUT", "-j", "ACCEPT"},
 				{"sh", "-c", iptables + " -F; " + iptables + " -X"},
 				{"sh", "-c", "printf '*filter\\n:INPUT ACCEPT [0:0]\\n-A INPUT -j ACCEPT\\nCOMMIT\\n' | " + iptables + "-restore"},
-				{"sh", "-c", iptables + "-save > /run/kept; " + iptables + " -F; " + iptables + "-restore < /run/kept"},
+				{"sh", "-c", iptables + "-save > " + kept + "; " + iptables + " -F; " + iptables + "-restore < " + kept},
 			}
 			if r.kind == fallback.NFT {
 				wipes = append(wipes, nft...)
