@@ -278,17 +278,19 @@ func (l *ladder) both() bool { return l.xdp != nil && l.chain != nil }
 // Account is every ban that is wanted.
 func (l *ladder) Account() *ban.Account { return l.account }
 
-// Ban makes the bans everywhere. Where XDP takes them and the chain does not, they are in
-// force in part: Mend says so, and Compare tries again.
+// Ban makes the bans everywhere, in the chain first: who lists bans sees those that XDP has. Where XDP
+// takes them and the chain does not, they are in force in part: Mend says so, and Compare tries again.
 func (l *ladder) Ban(bans ...ban.Ban) error {
-	if l.xdp == nil {
+	switch {
+	case l.xdp == nil:
 		return l.banInChain(bans)
+	case l.chain == nil:
+		return l.xdp.Ban(bans...)
 	}
+	begun := l.unknown(bans)
+	l.noteChain(l.chain.Ban(bans...))
 	if err := l.xdp.Ban(bans...); err != nil {
-		return err
-	}
-	if l.chain != nil {
-		l.noteChain(l.chain.Ban(bans...))
+		return l.takeBack(begun, err)
 	}
 	return nil
 }
@@ -296,21 +298,31 @@ func (l *ladder) Ban(bans ...ban.Ban) error {
 // banInChain makes the bans where the chain is all there is.
 func (l *ladder) banInChain(bans []ban.Ban) error {
 	if err := l.chain.Ban(bans...); err != nil {
-		var begun []netip.Prefix
-		for _, b := range bans {
-			if !l.account.Has(b.Prefix) {
-				begun = append(begun, b.Prefix)
-			}
-		}
-		if _, left := l.chain.Unban(begun...); left != nil {
-			return fmt.Errorf("%w; take back what was done: %w", err, left)
-		}
-		return err
+		return l.takeBack(l.unknown(bans), err)
 	}
 	for _, b := range bans {
 		renew(l.account, b)
 	}
 	return nil
+}
+
+// unknown are those of bans that are not in force yet.
+func (l *ladder) unknown(bans []ban.Ban) []netip.Prefix {
+	var unknown []netip.Prefix
+	for _, b := range bans {
+		if !l.account.Has(b.Prefix) {
+			unknown = append(unknown, b.Prefix)
+		}
+	}
+	return unknown
+}
+
+// takeBack takes out of the chain what could not be had everywhere for a reason.
+func (l *ladder) takeBack(begun []netip.Prefix, reason error) error {
+	if _, err := l.chain.Unban(begun...); err != nil {
+		return fmt.Errorf("%w; take back what was done: %w", reason, err)
+	}
+	return reason
 }
 
 // Restore makes bans everywhere what they were. The chain knows no way back: there they end
