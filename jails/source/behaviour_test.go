@@ -456,7 +456,7 @@ func TestOverflowOfTheQueueLosesNoFile(t *testing.T) {
 	r.watch("*.log")
 	r.until("the first scan", func() bool { r.f.mu.Lock(); defer r.f.mu.Unlock(); return len(r.f.dirs) > 0 })
 	r.f.mu.Lock()           // nobody takes events from now on
-	for i := range 12_000 { // two events each; the queue holds 16,384
+	for i := range 24_000 { // two events each; the queue holds 16,384, and one reading takes thousands
 		name := fmt.Sprint("noise", i%2)
 		r.write(name, "")
 		r.remove(name)
