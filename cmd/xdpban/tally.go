@@ -12,7 +12,7 @@ import (
 )
 
 // A tally is whom one rule found, how often and when: the first sourcesKept of them. An attack comes
-// from very many addresses, so that these take 44 bytes each and are never moved. The zero value is empty.
+// from very many addresses, so that these take some 50 bytes each. The zero value is empty.
 type tally struct {
 	slots  []uint32    // a hash table of addresses: number in chunks plus one; 0: free
 	chunks [][]address // each of chunkLen but the last
@@ -68,8 +68,8 @@ func (t *tally) find(r *filter.Result) *sightings {
 	if t.count%chunkLen == 0 {
 		t.chunks = append(t.chunks, nil)
 	}
-	last := &t.chunks[len(t.chunks)-1]
-	*last = append(*last, address{bytes: key, sightings: sightings{first: r.Time.Unix(), last: r.Time.Unix()}})
+	last, at := &t.chunks[len(t.chunks)-1], r.Time.Unix()
+	*last = append(*last, address{bytes: key, sightings: sightings{first: at, last: at}})
 	t.count++
 	t.slots[slot] = uint32(t.count)
 	return &t.at(t.count - 1).sightings
@@ -135,15 +135,15 @@ func (t *tally) most(n int) []sourceTrial {
 		if len(best) == n && int(s.hits) < best[n-1].hits {
 			return // most do
 		}
-		new := sourceTrial{name: name, hits: int(s.hits), first: time.Unix(s.first, 0), last: time.Unix(s.last, 0)}
+		one := sourceTrial{name: name, hits: int(s.hits), first: time.Unix(s.first, 0), last: time.Unix(s.last, 0)}
 		if number != nil {
-			new.addr = netip.AddrFrom16(*number).Unmap()
+			one.addr = netip.AddrFrom16(*number).Unmap()
 		}
-		if len(best) == n && new.compare(best[n-1]) >= 0 {
+		if len(best) == n && one.compare(best[n-1]) >= 0 {
 			return
 		}
-		at, _ := slices.BinarySearchFunc(best, new, sourceTrial.compare)
-		if best = slices.Insert(best, at, new); len(best) > n {
+		at, _ := slices.BinarySearchFunc(best, one, sourceTrial.compare)
+		if best = slices.Insert(best, at, one); len(best) > n {
 			best = best[:n]
 		}
 	}

@@ -60,9 +60,16 @@ func (r *recorder) Verify(_ context.Context, request control.VerifyRequest) (con
 	return control.VerifyReply{Verdicts: []control.Verdict{v}}, r.fail
 }
 
+// serve answers with service until the test ends.
 func serve(t *testing.T, service control.Service) *control.Client {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "xdpban.sock")
+	return control.NewClient(socketOf(t, service))
+}
+
+// socketOf is where service answers until the test ends.
+func socketOf(t *testing.T, service control.Service) (path string) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "xdpban.sock")
 	server, err := control.Listen(path)
 	if err != nil {
 		t.Fatal(err)
@@ -79,7 +86,7 @@ func serve(t *testing.T, service control.Service) *control.Client {
 			t.Errorf("the socket is left behind: %v", err)
 		}
 	})
-	return control.NewClient(path)
+	return path
 }
 
 func TestRequestsAndRepliesCrossTheSocket(t *testing.T) {

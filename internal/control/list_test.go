@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -95,21 +94,7 @@ func TestParametersOfAList(t *testing.T) {
 // httpTo serves and asks as curl would.
 func httpTo(t *testing.T, service control.Service) func(method, path string, body io.Reader) (status int, text string) {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "xdpban.sock")
-	server, err := control.Listen(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(context.Background())
-	done := make(chan error)
-	go func() { done <- server.Serve(ctx, service) }()
-	t.Cleanup(func() {
-		stop()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-		server.Close()
-	})
+	path := socketOf(t, service)
 	client := http.Client{Transport: &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
 		return net.Dial("unix", path)
 	}}}

@@ -7,21 +7,10 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"xdpban/internal/lab"
 	"xdpban/internal/yamldoc"
 	"xdpban/jails"
 )
-
-// processTime is for how long this process has had CPUs: others who want them change nothing.
-func processTime(t *testing.T) time.Duration {
-	t.Helper()
-	var used unix.Rusage
-	if err := unix.Getrusage(unix.RUSAGE_SELF, &used); err != nil {
-		t.Fatal(err)
-	}
-	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
-}
 
 // FuzzImport imports a directory of any jails and any filter. What comes of it is a configuration that
 // is read without a mistake, or a list of mistakes.
@@ -43,9 +32,9 @@ func FuzzImport(f *testing.F) {
 				t.Fatal(err)
 			}
 		}
-		began := processTime(t)
+		began := lab.ProcessTime(t)
 		imported, err := Import(dir, []string{"f"})
-		if took := processTime(t) - began; took > 10*time.Second {
+		if took := lab.ProcessTime(t) - began; took > 10*time.Second {
 			t.Errorf("takes %v", took)
 		}
 		var mistakes yamldoc.Errors

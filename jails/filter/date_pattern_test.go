@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"xdpban/internal/lab"
 	"xdpban/internal/yamldoc"
 )
 
@@ -432,11 +433,11 @@ func TestPatternsCannotBeMadeSlow(t *testing.T) {
 	for _, pattern := range []string{"(?:a?){60}%p", "(?:a|b|ab){60}%p", "(?:a*b*)*%p", `^[^\[]*\[(\s*\s*\s*%H:%M)`, `(?:[^x]*x?){9}%S!`} {
 		l := datesOf(t, Native, pattern).learner()
 		line := []byte(strings.Repeat("ab ab[  ", 1000))
-		began := processTime(t)
+		began := lab.ProcessTime(t)
 		if p := l.locate(line, later); p.template >= 0 {
 			t.Errorf("%s: found %+v", pattern, p)
 		}
-		if took := processTime(t) - began; took > 5*time.Second {
+		if took := lab.ProcessTime(t) - began; took > 5*time.Second {
 			t.Errorf("%s: %v for one line", pattern, took)
 		}
 	}

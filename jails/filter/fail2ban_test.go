@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"xdpban/internal/lab"
 )
 
 // outcomes are what a filter in the dialect Fail2ban makes of lines: "-" for nothing, "note" for
@@ -294,12 +296,12 @@ failregex: ['^(a+)+\1b <HOST>$', '^a+cb <HOST>$']
 `)
 	hostile := []byte(strings.Repeat("a", 60) + "cb 192.0.2.7")
 	r := f.NewReader(time.UTC)
-	began := processTime(t)
+	began := lab.ProcessTime(t)
 	got := r.Read(hostile, noon)
 	if got.Outcome != Matched || got.Rule != 1 || got.TimedOut != 1 || !reflect.DeepEqual(r.TimedOut(), []int{0}) {
 		t.Errorf("%+v, late are %v", got, r.TimedOut())
 	}
-	if took := processTime(t) - began; took > 5*time.Second {
+	if took := lab.ProcessTime(t) - began; took > 5*time.Second {
 		t.Errorf("takes %v", took)
 	}
 	if got := r.Read([]byte("aaaab 192.0.2.7"), noon); got.Outcome != Matched || got.Rule != 0 || got.TimedOut != 0 {

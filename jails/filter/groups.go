@@ -10,16 +10,16 @@ type group struct {
 
 // groups are the named groups of a regex, in order.
 type groups struct {
-	all       []group
-	content   int   // index of what prefregex leaves for rules; -1: there is none
-	identity  []int // indices of those that say who it was
-	addressed int   // index of hostGroup; -1: there is none
-	complex   bool  // some belong to others by their names: see complexName
+	all      []group
+	content  int   // index of what prefregex leaves for rules; -1: there is none
+	identity []int // indices of those that say who it was
+	host     int   // index of hostGroup; -1: there is none
+	complex  bool  // some belong to others by their names: see complexName
 }
 
 // groupsOf makes groups of names by number; "" has none.
 func groupsOf(names []string, d Dialect) *groups {
-	g := &groups{content: -1, addressed: -1}
+	g := &groups{content: -1, host: -1}
 	for number, name := range names {
 		if name == "" {
 			continue
@@ -30,7 +30,7 @@ func groupsOf(names []string, d Dialect) *groups {
 		}
 		g.all = append(g.all, group{name: name, at: []int{number}})
 	}
-	g.content, g.addressed = g.index(contentGroup), g.index(hostGroup)
+	g.content, g.host = g.index(contentGroup), g.index(hostGroup)
 	for i := range g.all {
 		if slices.Contains(d.identities(), g.all[i].name) {
 			g.identity = append(g.identity, i)

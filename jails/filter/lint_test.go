@@ -5,8 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
+	"xdpban/internal/lab"
 	"xdpban/internal/yamldoc"
 )
 
@@ -69,16 +68,6 @@ func TestFindings(t *testing.T) {
 	}
 }
 
-// processTime is for how long this process has had CPUs: others who want them change nothing.
-func processTime(t *testing.T) time.Duration {
-	t.Helper()
-	var used unix.Rusage
-	if err := unix.Getrusage(unix.RUSAGE_SELF, &used); err != nil {
-		t.Fatal(err)
-	}
-	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
-}
-
 // FuzzLint looks for regexes that the linter, and those who make lines of a shape, cannot bear.
 func FuzzLint(f *testing.F) {
 	for _, regex := range []string{`^<PREFIX>bad login of .* from <HOST>$`, `(?i)a(?:b|cc)*? "[^"]*" <F-USER>\S+</F-USER>|\bx <ADDR>`,
@@ -95,9 +84,9 @@ func FuzzLint(f *testing.F) {
 			spec.Dialect.V = Fail2ban
 		}
 		spec.Failregex = append(spec.Failregex, yamldoc.Value[RuleSpec]{V: RuleSpec{Regex: yamldoc.Value[string]{V: regex, Set: true}}})
-		began := processTime(t)
+		began := lab.ProcessTime(t)
 		defer func() {
-			if took := processTime(t) - began; took > 10*time.Second {
+			if took := lab.ProcessTime(t) - began; took > 10*time.Second {
 				t.Errorf("%q %v took %v", regex, python, took)
 			}
 		}()

@@ -94,7 +94,7 @@ func (r *Reader) renew() {
 	if r.memory != nil {
 		r.memory = newMemory(r.filter.maxlines)
 	}
-	r.pre.texts, r.rules.texts, r.ignore.texts = 0, 0, 0
+	r.pre.texts, r.rules.texts, r.ignore.texts = 0, 0, 0 // it goes on with the machines that readers share
 }
 
 // readNative says in result what line says, unless it is Missed.
@@ -111,7 +111,7 @@ func (r *Reader) readNative(line []byte, now time.Time, result *Result) {
 	if r.ignores(text) {
 		result.Outcome = Ignored
 	}
-	from, to, ok := r.found.first(r.found.rule.named.addressed)
+	from, to, ok := r.found.first(r.found.rule.named.host)
 	if ok {
 		result.ID, result.Addr = hostOf(r.found.text, from, to)
 	} else {

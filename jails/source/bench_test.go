@@ -9,11 +9,12 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
 	nxadm "github.com/nxadm/tail"
+
+	"xdpban/internal/lab"
 )
 
 const benchLines = 2_000_000
@@ -181,7 +182,7 @@ func burst(b *testing.B, path string) time.Duration {
 		b.Fatal(err)
 	}
 	defer file.Close()
-	before := cpu(b)
+	before := lab.ProcessTime(b)
 	began := time.Now()
 	for i := range burstLines {
 		file.WriteString(padding + "\n")
@@ -189,15 +190,7 @@ func burst(b *testing.B, path string) time.Duration {
 			pause(time.Until(due))
 		}
 	}
-	return cpu(b) - before
-}
-
-func cpu(b *testing.B) time.Duration {
-	var usage syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
-		b.Fatal(err)
-	}
-	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+	return lab.ProcessTime(b) - before
 }
 
 func followFor(b *testing.B, path string, line func()) (stop func()) {
