@@ -8,9 +8,10 @@ import (
 
 // adoptBans learns what the maps hold.
 func (l *Loader) adoptBans() error {
-	if err := l.maps.State.Lookup(uint32(0), &l.contents); err != nil {
+	if err := l.maps.State.Lookup(uint32(0), &l.stated); err != nil {
 		return fmt.Errorf("read state: %w", err)
 	}
+	l.contents = l.stated
 	var err error
 	if l.labels, err = readLabels(l.maps.Labels); err != nil {
 		return err

@@ -69,7 +69,7 @@ const atOnce = 1024
 
 func (l *Loader) enter(bans []ban.Ban, back bool) (err error) {
 	s := &l.staging
-	if s.now, err = l.clock.now(); err != nil {
+	if s.now, err = l.clock.about(); err != nil {
 		return err
 	}
 	var begun []place
@@ -437,12 +437,28 @@ func (c *xdpbanContents) add(t table, n int) {
 	}
 }
 
+// idsAhead is how many numbers of bans are taken from the kernel's store together.
+const idsAhead = 4096
+
+// setContents notes what the maps hold, and has the kernel know as much of it as is asked for:
+// the program asks whether held and nets are empty, the next Loader which numbers are free. So
+// most bans take one call.
 func (l *Loader) setContents(c xdpbanContents) error {
-	if err := l.maps.State.Put(uint32(0), &c); err != nil {
-		return fmt.Errorf("write state: %w", err)
+	if !l.stated.serves(&c) {
+		stated := c
+		stated.NextId += idsAhead
+		if err := l.maps.State.Put(uint32(0), &stated); err != nil {
+			return fmt.Errorf("write state: %w", err)
+		}
+		l.stated = stated
 	}
 	l.contents = c
 	return nil
+}
+
+// serves reports whether the kernel may go on to have s where the maps hold c.
+func (s *xdpbanContents) serves(c *xdpbanContents) bool {
+	return s.NextId >= c.NextId && s.Ipv6Prefix == c.Ipv6Prefix && (s.Held > 0) == (c.Held > 0) && (s.Nets > 0) == (c.Nets > 0)
 }
 
 // leave deletes bans at places that they have moved away from.

@@ -53,6 +53,9 @@ func eachSingle[K, V any](m *ebpf.Map, yield func([]K, []V) error) error {
 // put writes entries into m, in batches where the kernel can. An error means that some
 // were not written.
 func put[K, V any](m *ebpf.Map, keys []K, values []V) error {
+	if len(keys) == 1 {
+		return putSingle(m, keys, values)
+	}
 	for len(keys) > 0 {
 		n := min(chunk, len(keys))
 		_, err := m.BatchUpdate(keys[:n], values[:n], nil)

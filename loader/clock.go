@@ -17,6 +17,7 @@ type clock struct {
 	scale  uint64        // ns a jiffy; 1 for clocks that count ns
 	offset uint64        // ns at jiffy 0, modulo 1<<64
 	reader *ebpf.Program // see clockProgram
+	asked  moment        // what about was told last
 }
 
 // A moment is the same instant on the kernel program's clock and on the wall.
@@ -29,6 +30,7 @@ const (
 	tickSpan   = 50 * time.Millisecond // over which jiffies are compared with the clock at least
 	tickWait   = time.Second           // and at most
 	tickPause  = time.Millisecond / 2  // between two readings
+	askEvery   = time.Second           // about goes by the process's own clock for so long
 	clockBytes = 16
 )
 
@@ -136,6 +138,18 @@ func (c *clock) now() (moment, error) {
 		return moment{}, err
 	}
 	return moment{ns: raw*c.scale + c.offset, wall: time.Now()}, nil
+}
+
+// about is now, as near as a tick: it asks the kernel once a second, and else goes by the time
+// that has passed since. One goroutine may call it.
+func (c *clock) about() (moment, error) {
+	passed := time.Since(c.asked.wall) // by CLOCK_MONOTONIC, whatever becomes of the wall's
+	if c.asked.wall.IsZero() || passed > askEvery {
+		var err error
+		c.asked, err = c.now()
+		return c.asked, err
+	}
+	return moment{ns: c.asked.ns + uint64(passed), wall: time.Now()}, nil
 }
 
 // String names the clock.

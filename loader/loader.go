@@ -47,6 +47,7 @@ type Loader struct {
 	}
 	allowed  *ban.Set // the kernel's allow list, or more
 	contents xdpbanContents
+	stated   xdpbanContents // what the kernel has of that, see setContents
 }
 
 // Open makes the maps and the program, or takes them over where an earlier Loader left

@@ -19,7 +19,7 @@ import (
 // something else after every one, and knows which of its bans ends first, so that nobody
 // walks through all of them to find out which have ended.
 type Account struct {
-	pages [pages]page
+	pages [pages]*page // nil: none of its bans has come yet
 	seed  maphash.Seed
 	len   int
 
@@ -110,6 +110,7 @@ func (a *Account) Put(b Ban) {
 		a.drop(before.kind)
 		*before = next
 	} else {
+		at.page = a.open(at.number)
 		at.page.add(at.tag, next)
 		a.len++
 	}
@@ -157,9 +158,8 @@ func (a *Account) Note(r Record, place int) (seen time.Time, ok bool) {
 func (a *Account) Due(now time.Time, most int) []netip.Prefix {
 	var due []netip.Prefix
 	at := seconds(now)
-	for i := range a.pages {
-		p := &a.pages[i]
-		if p.first > at {
+	for _, p := range a.pages {
+		if p == nil || p.first > at {
 			continue
 		}
 		p.first = math.MaxUint32
@@ -181,13 +181,14 @@ func (a *Account) Due(now time.Time, most int) []netip.Prefix {
 func (a *Account) Pages() int { return pages }
 
 // PageLen is how many bans page n has.
-func (a *Account) PageLen(n int) int { return len(a.pages[n].entries) }
+func (a *Account) PageLen(n int) int { return len(a.page(n).entries) }
 
 // Page yields the bans of page n. The Account must not change meanwhile.
 func (a *Account) Page(n int) iter.Seq[Ban] {
 	return func(yield func(Ban) bool) {
-		for i := range a.pages[n].entries {
-			if !yield(a.ban(&a.pages[n].entries[i])) {
+		p := a.page(n)
+		for i := range p.entries {
+			if !yield(a.ban(&p.entries[i])) {
 				return
 			}
 		}
@@ -253,9 +254,10 @@ func (a *Account) Begin() {
 	if a.round > 1 {
 		return
 	}
-	for i := range a.pages { // after 255 rounds, and at first: old marks must not be taken for new ones
-		for n := range a.pages[i].entries {
-			a.pages[i].entries[n].marks = [Places]uint8{}
+	for n := range pages { // after 255 rounds, and at first: old marks must not be taken for new ones
+		p := a.page(n)
+		for i := range p.entries {
+			p.entries[i].marks = [Places]uint8{}
 		}
 	}
 	a.round = 1
@@ -264,8 +266,9 @@ func (a *Account) Begin() {
 // Unseen lists the bans of page n that have not been noted in that place.
 func (a *Account) Unseen(n, place int) []Ban {
 	var bans []Ban
-	for i := range a.pages[n].entries {
-		if e := &a.pages[n].entries[i]; e.marks[place] != a.round {
+	p := a.page(n)
+	for i := range p.entries {
+		if e := &p.entries[i]; e.marks[place] != a.round {
 			bans = append(bans, a.ban(e))
 		}
 	}
@@ -316,9 +319,10 @@ func (a *Account) drop(id uint32) {
 // A spot is where the ban of a prefix is, or would be.
 type spot struct {
 	Source
-	page *page
-	tag  uint8
-	i    int // on page; below 0: it is not there
+	number int // of the page
+	page   *page
+	tag    uint8
+	i      int // on page; below 0: it is not there
 }
 
 // entry is what is at s; nil: nothing.
@@ -332,9 +336,8 @@ func (s spot) entry() *entry {
 // find finds the spot of exactly this prefix. Nobody can choose addresses that fill one page.
 func (a *Account) find(prefix netip.Prefix) spot {
 	s := spot{Source: SourceOf(prefix)}
-	var n int
-	n, s.tag = a.place(&s.Source)
-	s.page = &a.pages[n]
+	s.number, s.tag = a.place(&s.Source)
+	s.page = a.page(s.number)
 	for from := 0; ; from = s.i + 1 {
 		next := bytes.IndexByte(s.page.tags[from:], s.tag)
 		if next < 0 {
@@ -345,6 +348,26 @@ func (a *Account) find(prefix netip.Prefix) spot {
 			return s
 		}
 	}
+}
+
+// blank is a page without bans. Nobody writes to it.
+var blank page
+
+// page is page n to be read, or to change what is on it.
+func (a *Account) page(n int) *page {
+	if p := a.pages[n]; p != nil {
+		return p
+	}
+	return &blank
+}
+
+// open is page n to be added to. Pages are made when their first ban comes: they lie side by
+// side then, and an account of a few bans touches little memory.
+func (a *Account) open(n int) *page {
+	if a.pages[n] == nil {
+		a.pages[n] = new(page)
+	}
+	return a.pages[n]
 }
 
 // place is the number of the page on which s is, or would be, and its tag there.
@@ -400,7 +423,7 @@ func (a *Account) expect(page, n int) {
 	if page < 0 {
 		return
 	}
-	p := &a.pages[page]
+	p := a.open(page)
 	if n += len(p.entries); n > cap(p.entries)+cap(p.entries)/8 {
 		p.resize(n)
 	}
