@@ -99,7 +99,7 @@ func parseAddrs(texts []string) ([]netip.Addr, error) {
 // still writes would not hear it.
 func changeList[Request, Reply any](reading chan struct{}, read func(url.Values, io.Reader) (Request, error), do func(context.Context, Request) (Reply, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		body := http.MaxBytesReader(w, r.Body, ListBytes)
+		body := bodyOf(w, r, ListBytes)
 		query, err := url.ParseQuery(r.URL.RawQuery)
 		request, mistake := read(query, body)
 		if err == nil {

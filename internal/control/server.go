@@ -254,7 +254,7 @@ func list[T any](each func(context.Context, func(T) error) error) http.HandlerFu
 func change[Request, Reply any](do func(context.Context, Request) (Reply, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		var request Request
-		decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, requestBytes))
+		decoder := json.NewDecoder(bodyOf(w, r, requestBytes))
 		decoder.DisallowUnknownFields()
 		if err := decoder.Decode(&request); err != nil {
 			answer(w, http.StatusBadRequest, &Error{Kind: Usage, Text: "read the request: " + err.Error()})

@@ -1,0 +1,161 @@
+package control
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// readers read lists to their end.
+type readers struct{ echo }
+
+func (readers) Ban(_ context.Context, r BanRequest) (BanReply, error) {
+	if r.List == nil {
+		return BanReply{}, nil
+	}
+	n, err := io.Copy(io.Discard, r.List)
+	return BanReply{Count: int(n)}, err
+}
+
+// Clients that stop in the middle of a list, or drip, keep others waiting for seconds at most, and hear
+// why they are refused; who sends slowly, or has a daemon that takes its time, does not.
+func TestWhoStallsLosesHisTurn(t *testing.T) {
+	const header, chunk = "POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n", 64 << 10
+	lines := strings.Repeat("192.0.2.7\n", chunk/10)
+	for _, test := range []struct {
+		name   string
+		path   string
+		length int
+		parts  []string
+		every  time.Duration
+		status int
+		lasts  time.Duration
+	}{
+		{"nothing of a list", "/v1/bans/list", 100, nil, 0, http.StatusInternalServerError, stallAtMost},
+		{"half a list", "/v1/bans/list", 2 * len(lines), []string{lines}, 0, http.StatusInternalServerError, stallAtMost},
+		{"a byte every two seconds", "/v1/bans/list", 100, strings.Split("192.0.2.7\n192.0.2.8\n", ""), 2 * time.Second, http.StatusInternalServerError, stallAtMost},
+		{"a list in seven seconds", "/v1/bans/list", 4 * len(lines), []string{lines, lines, lines, lines}, 2 * time.Second, http.StatusOK, 6 * time.Second},
+		{"half a request", "/v1/bans", 100, []string{`{"prefixes": [`}, 0, http.StatusBadRequest, stallAtMost},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				began := time.Now()
+				client := connect(t, handler(readers{}))
+				var writing sync.WaitGroup
+				defer writing.Wait()
+				writing.Go(func() {
+					fmt.Fprintf(client, header, test.path, test.length)
+					for i, part := range test.parts {
+						if i > 0 {
+							time.Sleep(test.every)
+						}
+						if _, err := io.WriteString(client, part); err != nil {
+							return // the server has hung up
+						}
+					}
+				})
+				reply, err := http.ReadResponse(bufio.NewReader(client), nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				text, err := io.ReadAll(reply.Body)
+				if err != nil {
+					t.Fatal(err)
+				}
+				stalled := test.status != http.StatusOK
+				if took := time.Since(began).Round(time.Second); reply.StatusCode != test.status || took != test.lasts || strings.Contains(string(text), errStalled.Error()) != stalled {
+					t.Errorf("status %d after %v: %s", reply.StatusCode, took, text)
+				}
+			})
+		})
+	}
+}
+
+// Two lists that stall take both seats. A third is done when they have lost them.
+func TestAListWaitsForStalledOnesForSeconds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began, service := time.Now(), handler(readers{})
+		for range listsAtOnce {
+			fmt.Fprint(connect(t, service), "POST /v1/bans/list HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n192.0.2.7\n")
+		}
+		synctest.Wait()
+		client := connect(t, service)
+		fmt.Fprint(client, "POST /v1/bans/list HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n192.0.2.8\n")
+		reply, err := http.ReadResponse(bufio.NewReader(client), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(began).Round(time.Second); reply.StatusCode != http.StatusOK || took != stallAtMost {
+			t.Errorf("status %d after %v", reply.StatusCode, took)
+		}
+	})
+}
+
+// A list that takes the daemon long is not given up as one that stalls.
+func TestADaemonMayTakeLongerThanItsClients(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		client := connect(t, handler(pensive{}))
+		fmt.Fprint(client, "POST /v1/bans/list HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n192.0.2.8\n")
+		reply, err := http.ReadResponse(bufio.NewReader(client), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if reply.StatusCode != http.StatusOK {
+			text, _ := io.ReadAll(reply.Body)
+			t.Errorf("status %d: %s", reply.StatusCode, text)
+		}
+	})
+}
+
+// pensive thinks about a list for a minute, unless its client goes.
+type pensive struct{ echo }
+
+func (pensive) Ban(ctx context.Context, r BanRequest) (BanReply, error) {
+	if _, err := io.Copy(io.Discard, r.List); err != nil {
+		return BanReply{}, err
+	}
+	select {
+	case <-time.After(time.Minute):
+		return BanReply{}, nil
+	case <-ctx.Done():
+		return BanReply{}, errors.New("the client has gone")
+	}
+}
+
+// connect is a client of a server of its own.
+func connect(t *testing.T, handler http.Handler) net.Conn {
+	t.Helper()
+	client, server := net.Pipe()
+	one := &single{connections: make(chan net.Conn, 1)}
+	one.connections <- server
+	s := &http.Server{Handler: handler}
+	go s.Serve(one) //nolint:errcheck // it ends with the test
+	t.Cleanup(func() {
+		close(one.connections)
+		s.Close()
+		client.Close()
+	})
+	return client
+}
+
+// A single listener has one connection.
+type single struct{ connections chan net.Conn }
+
+func (s *single) Accept() (net.Conn, error) {
+	if c, ok := <-s.connections; ok {
+		return c, nil
+	}
+	return nil, net.ErrClosed
+}
+
+func (s *single) Close() error   { return nil }
+func (s *single) Addr() net.Addr { return &net.UnixAddr{} }
