@@ -33,7 +33,7 @@ func bodyOf(w http.ResponseWriter, r *http.Request, most int64) io.ReadCloser {
 	return http.MaxBytesReader(w, &body{ReadCloser: r.Body, connection: http.NewResponseController(w)}, most)
 }
 
-// Read waits for more. At the end the connection is watched again for whether the client is there.
+// Read waits for more. From the end on net/http watches the connection without a deadline.
 func (b *body) Read(p []byte) (n int, err error) {
 	if b.err != nil {
 		return 0, b.err
@@ -41,19 +41,13 @@ func (b *body) Read(p []byte) (n int, err error) {
 	if b.began.IsZero() {
 		b.began = time.Now()
 	}
-	b.allow(min(time.Since(b.began), time.Duration(b.n)*time.Second/slowest) + stallAtMost)
+	due := min(min(time.Since(b.began), time.Duration(b.n)*time.Second/slowest)+stallAtMost, patience)
+	b.connection.SetReadDeadline(b.began.Add(due)) //nolint:errcheck // a connection that is closed says so when it is read
 	n, err = b.ReadCloser.Read(p)
 	b.n += int64(n)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		err = errStalled
-	} else if err != nil {
-		b.allow(patience)
 	}
 	b.err = err
 	return n, err
-}
-
-// allow has the connection be read for so long from the beginning, at most for patience.
-func (b *body) allow(long time.Duration) {
-	b.connection.SetReadDeadline(b.began.Add(min(long, patience))) //nolint:errcheck // one that is closed tells the reader
 }
