@@ -139,7 +139,7 @@ func (e *explanation) ask(c candidate) {
 		reader := f.NewReader(e.zone)
 		result := reader.Read([]byte(e.Line), e.now)
 		if result.Outcome == filter.Missed || result.Rule < 0 {
-			if near, ok := f.NewSearcher(e.zone).NearMiss([]byte(e.Line), e.now); ok && (best == nil || near.Score > best.score) {
+			if near, ok := filter.NewSearcher(f.NewReader(e.zone)).NearMiss([]byte(e.Line), e.now); ok && (best == nil || near.Score > best.score) {
 				best = &filterMiss{name, nearMiss{f.Rules()[near.Rule].Name, near.At, near.Want, near.Behind, near.Score}}
 			}
 			continue

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"xdpban/jails/filter"
 )
 
 // A nearMiss is where the rule that came furthest in a line stopped.
@@ -21,10 +23,11 @@ type nearMiss struct {
 // near is where the rule that came furthest in line stopped; nil: none came far.
 func (t *trial) near(line []byte) *nearMiss {
 	if t.searcher == nil {
-		t.searcher = t.filter.NewSearcher(t.zone)
-		if t.dateless {
-			t.searcher = t.filter.NewDatelessSearcher()
+		reader := t.spent
+		if reader == nil {
+			reader = t.reader()
 		}
+		t.searcher = filter.NewSearcher(reader)
 	}
 	found, ok := t.searcher.NearMiss(line, t.now)
 	if !ok {

@@ -36,6 +36,7 @@ type trial struct {
 	undated                                  int              // matched lines without a date
 	missedLines                              [][]byte         // the first of them
 	someMissed                               excerpt          // of all of them
+	spent                                    *filter.Reader   // has read the log; nil until then
 	searcher                                 *filter.Searcher // nil until a line is missed
 	excerpt                                  excerpt
 	lines, matched, missed, ignored, tooLong int
@@ -82,14 +83,14 @@ func (t *trial) read(log io.Reader, tell teller, bar *bar) error {
 			return nil
 		}
 		t.excerpt.add(n, line)
-		result = reader.Read(line, t.now)
+		reader.ReadInto(&result, line, t.now)
 		if result.TimedOut > 0 {
 			t.blame(reader)
 		}
 		t.count(line, &result)
 		return tell(reader, n, line, &result)
 	})
-	t.bytes, t.took = meter.bytes, time.Since(began)
+	t.bytes, t.took, t.spent = meter.bytes, time.Since(began), reader
 	bar.clear()
 	return err
 }
@@ -102,7 +103,7 @@ func (t *trial) measure() {
 		order[i] = i
 	}
 	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(t.rules[b].hits, t.rules[a].hits) })
-	for i, speed := range t.filter.Speeds(t.reader(), t.excerpt.lines, t.now, t.took/10, order) {
+	for i, speed := range t.spent.Speeds(t.excerpt.lines, t.now, t.took/10, order) {
 		t.rules[i].speed = speed
 	}
 }

@@ -49,7 +49,7 @@ func (b *buffer) text(to *[]byte) []byte {
 
 // split tells those of lines that found is in from the others. Lines that <SKIPLINES> passed over
 // are among the others.
-func split(lines [][]byte, found capture) (matched, others [][]byte) {
+func split(lines [][]byte, found *capture) (matched, others [][]byte) {
 	if len(lines) <= 1 {
 		return lines, nil
 	}
@@ -77,7 +77,7 @@ func split(lines [][]byte, found capture) (matched, others [][]byte) {
 }
 
 // passedOver are the lines in all groups of <SKIPLINES>.
-func passedOver(found capture) [][]byte {
+func passedOver(found *capture) [][]byte {
 	var lines [][]byte
 	for i, name := range found.rule.groups {
 		from, to := found.group(i)

@@ -97,7 +97,7 @@ func TestShippedRulesAreShownToBeAttacked(t *testing.T) {
 	attacked := make(map[rule]bool)
 	filters := shipped(t)
 	for _, f := range filters {
-		searcher := f.NewSearcher(time.UTC)
+		searcher := NewSearcher(f.NewReader(time.UTC))
 		for _, sample := range f.samples() {
 			line := []byte(sample.V.Line)
 			if !strings.Contains(sample.V.Line, "203.0.113.") {

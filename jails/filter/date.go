@@ -169,16 +169,17 @@ func (d *dates) names() []string {
 func (d *dates) learner() *learner { return newLearner(d) }
 
 // locateByHand finds a date at the start of line, and learns from it.
-func (l *learner) locateByHand(line []byte) place {
+func (l *learner) locateByHand(line []byte) *place {
 	if l.hand.fits(line) {
-		return l.hand.date
+		return &l.hand.date
 	}
 	date, c := locate(line, l.prefer)
 	if date.template >= 0 {
 		l.prefer = date.template
 		l.hand.keep(line, date, date.from+c.far, date.from+c.timed)
 	}
-	return date
+	l.at = date
+	return &l.at
 }
 
 // scan reads the date in the way of a template. It is no table of functions because those
@@ -205,7 +206,7 @@ type place struct {
 	matcher  *matcher  // to match it again
 }
 
-// undated is the place of no date.
+// undated is the place of no date. Nobody changes it.
 var undated = place{template: -1}
 
 // locate finds the date of line, trying the template prefer first. The cursor is the one that has read it.

@@ -19,6 +19,7 @@ type learner struct {
 	clock   clockSeen // of the line that is looked at
 	hand    handMemo
 	memo    memo
+	at      place // of the date of a line
 	order   []candidate
 	unused  int // index of the first candidate that never won
 
@@ -88,18 +89,19 @@ func newLearner(d *dates) *learner {
 	return l
 }
 
-// locate finds the date of line, which is read at now, and learns from it.
-func (l *learner) locate(line []byte, now time.Time) place {
+// locate finds the date of line, which is read at now, and learns from it. The place is valid until the next call.
+func (l *learner) locate(line []byte, now time.Time) *place {
 	if l.order == nil {
 		return l.locateByHand(line)
 	}
 	m := l.find(line)
 	if m.index == none {
-		return undated
+		return &undated
 	}
 	t := l.order[m.index]
 	l.learn(line, m, now)
-	return place{from: m.from, to: m.to, template: t.number, pattern: t.template, start: m.start, limit: m.limit, matcher: &l.matcher}
+	l.at = place{from: m.from, to: m.to, template: t.number, pattern: t.template, start: m.start, limit: m.limit, matcher: &l.matcher}
+	return &l.at
 }
 
 func (l *learner) find(line []byte) match {

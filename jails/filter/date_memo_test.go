@@ -22,7 +22,7 @@ func TestMemoFindsTheSameDates(t *testing.T) {
 		line := []byte(rapid.SampledFrom(handDated).Draw(t, "first"))
 		for range rapid.IntRange(1, 8).Draw(t, "lines") {
 			want, _ := locate(line, l.prefer)
-			if got := l.locateByHand(line); got != want {
+			if got := *l.locateByHand(line); got != want {
 				t.Fatalf("%q: date %v, want %v", line, got, want)
 			}
 			if rapid.IntRange(0, 9).Draw(t, "other") == 0 {

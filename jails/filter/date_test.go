@@ -168,7 +168,7 @@ func FuzzDate(f *testing.F) {
 			return
 		}
 		text = text[date.from:date.to]
-		got, ok := place{to: len(text), template: date.template}.read([]byte(text), time.UTC, time.Date(2026, 11, 9, 20, 0, 0, 0, time.UTC))
+		got, ok := (&place{to: len(text), template: date.template}).read([]byte(text), time.UTC, time.Date(2026, 11, 9, 20, 0, 0, 0, time.UTC))
 		want, known := parsed(text)
 		if known == unsaid {
 			return

@@ -211,6 +211,7 @@ func (f *Filter) NewDatelessReader() *Reader {
 	if f.dialect == Fail2ban {
 		r.memory = newMemory(f.maxlines)
 	}
+	r.forget()
 	return r
 }
 

@@ -100,6 +100,6 @@ func FuzzLint(f *testing.F) {
 			}
 		}
 		made.Lint()
-		made.NewSearcher(time.UTC).NearMiss([]byte("bad login of x from 192.0.2.7"), noon)
+		NewSearcher(made.NewReader(time.UTC)).NearMiss([]byte("bad login of x from 192.0.2.7"), noon)
 	})
 }

@@ -32,20 +32,20 @@ const recent = time.Minute
 
 // readFail2ban reads a line as fail2ban does: its date is cut out, a line break put behind it
 // (as for each line where rules see several), and the first rule that matches decides.
-func (r *Reader) readFail2ban(line []byte, now time.Time) Result {
+func (r *Reader) readFail2ban(result *Result, line []byte, now time.Time) {
 	m := r.memory
 	m.failure = &unfailed
 	at, dated := r.view(line, now)
-	result := Result{Time: at, Dated: dated}
+	result.Time, result.Dated = at, dated
 	m.lines.add(m.view)
 	text := m.lines.text(&r.rest)
 	if r.ignoresFirst() && r.ignores(text) {
 		result.Outcome, result.Rule = Ignored, -1
-		return result
+		return
 	}
 	inner, ok := r.content(text)
 	if !ok {
-		return result
+		return
 	}
 	lines := m.lines.lines
 	if len(inner) != len(text) {
@@ -54,16 +54,15 @@ func (r *Reader) readFail2ban(line []byte, now time.Time) Result {
 		m.lines.replace(inner[:len(inner)-1])
 	}
 	if result.Rule = r.first(inner); result.Rule < 0 {
-		return result
+		return
 	}
 	matched, others := split(lines, r.found)
 	m.lines.lines = others
 	if r.ignoresMatch(inner, matched) {
 		result.Outcome = Ignored
-		return result
+		return
 	}
-	r.judge(&result, len(matched), now)
-	return result
+	r.judge(result, len(matched), now)
 }
 
 // view cuts the date out of line and says when that was. Without a date it is the last that was
@@ -106,8 +105,8 @@ func (r *Reader) ignoresMatch(inner []byte, matched [][]byte) bool {
 func (r *Reader) judge(result *Result, lines int, now time.Time) {
 	m := r.memory
 	found := m.sessions.fresh()
-	m.take(found, &r.before)
-	m.take(found, &r.found)
+	m.take(found, r.before)
+	m.take(found, r.found)
 	result.Outcome = Noted
 	if session, ok := found.texts.get("mlfid"); ok {
 		found = m.sessions.merge(session, found, lines, now)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"regexp/syntax"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -27,16 +28,12 @@ type Searcher struct {
 	rules  []*progress // nil: the rule's shape is not known
 }
 
-// NewSearcher looks into lines whose dates are in loc where they name no zone.
-func (f *Filter) NewSearcher(loc *time.Location) *Searcher { return f.search(f.NewReader(loc)) }
-
-// NewDatelessSearcher looks into lines that carry no date.
-func (f *Filter) NewDatelessSearcher() *Searcher { return f.search(f.NewDatelessReader()) }
-
-func (f *Filter) search(r *Reader) *Searcher {
-	s := &Searcher{filter: f, reader: r}
-	for i := range f.rules {
-		s.rules = append(s.rules, f.progressOf(i))
+// NewSearcher looks into lines that r could read, which is the searcher's from then on.
+func NewSearcher(r *Reader) *Searcher {
+	r.renew()
+	s := &Searcher{filter: r.filter, reader: r}
+	for i := range r.filter.rules {
+		s.rules = append(s.rules, r.filter.progressOf(i))
 	}
 	return s
 }
@@ -54,7 +51,7 @@ func (s *Searcher) NearMiss(line []byte, now time.Time) (NearMiss, bool) {
 	best := NearMiss{Score: shortest - 1}
 	var step *syntax.Regexp
 	for i, p := range s.rules {
-		if p == nil {
+		if p == nil || p.atMost(rest) <= best.Score {
 			continue
 		}
 		if near, next := p.in(rest); near.Score > best.Score {
@@ -89,9 +86,13 @@ func inLine(line, rest []byte, at int) int {
 // A progress measures how far a rule gets.
 type progress struct {
 	shape  *shape
-	header *regexp.Regexp   // what stands before the message; nil: nothing does
+	header []*syntax.Regexp // what stands before the message
 	steps  []*syntax.Regexp // what the rule wants one behind the other, the header apart
-	firsts []*regexp.Regexp // the first n steps at the start of a text; compiled when asked for
+	says   [][]byte         // by step: a literal that lines write in this way alone
+
+	// Compiled when asked for.
+	start  *regexp.Regexp   // the header at the start of a text; nil: nothing stands there
+	firsts []*regexp.Regexp // the first n steps at the start of a text
 	all    *regexp.Regexp   // all steps, anywhere
 }
 
@@ -106,15 +107,61 @@ func (f *Filter) progressOf(i int) *progress {
 		p.steps = p.steps[1:]
 	}
 	if s.begins && len(p.steps) > 0 && isHeader(p.steps[0]) {
-		p.header = p.compile(`\A`, p.steps[:1])
-		p.steps = p.steps[1:]
+		p.header, p.steps = p.steps[:1], p.steps[1:]
 	}
-	p.firsts = make([]*regexp.Regexp, len(p.steps)+1)
-	p.all = p.compile("", p.steps)
-	if p.all == nil || len(p.steps) == 0 {
+	if len(p.steps) == 0 {
 		return nil
 	}
+	for _, step := range p.steps {
+		p.says = append(p.says, saidBy(step))
+	}
 	return p
+}
+
+// saidBy is step as lines write it; nil: it is no literal, or lines may write it in more than one way.
+func saidBy(step *syntax.Regexp) []byte {
+	if !isSaid(step) || step.Flags&syntax.FoldCase != 0 || slices.Contains(step.Rune, utf8.RuneError) {
+		return nil
+	}
+	return []byte(string(step.Rune))
+}
+
+// isSaid reports whether step is a literal.
+func isSaid(step *syntax.Regexp) bool { return step.Op == syntax.OpLiteral && !isMark(step.Rune[0]) }
+
+// atMost is no less than the score of the rule in text. It looks at literals alone: those that
+// text holds one behind the other, and the longest beginning of the next.
+func (p *progress) atMost(text []byte) (score int) {
+	for i, said := range p.says {
+		if said == nil {
+			score += p.scoreOf(i)
+			continue
+		}
+		at := bytes.Index(text, said)
+		if at < 0 {
+			n := 0
+			for bytes.Contains(text, said[:n+1]) {
+				n++
+			}
+			return score + n
+		}
+		text = text[at+len(said):]
+		score += p.scoreOf(i)
+	}
+	return score
+}
+
+// prepare compiles what every text is looked at with; false: it does not compile.
+func (p *progress) prepare() bool {
+	if p.firsts != nil {
+		return p.all != nil
+	}
+	p.firsts = make([]*regexp.Regexp, len(p.steps)+1)
+	if p.header != nil {
+		p.start = p.compile(`\A`, p.header)
+	}
+	p.all = p.compile("", p.steps)
+	return p.all != nil
 }
 
 func isHeader(re *syntax.Regexp) bool { return re.Op == syntax.OpLiteral && re.Rune[0] == headerMark }
@@ -152,9 +199,12 @@ func (p *progress) first(n int, text []byte) []int {
 // in is how far the rule gets in rest, and what it wants next, unless Want says that already. Only the
 // header may be what it misses: then the place is where its message begins.
 func (p *progress) in(rest []byte) (near NearMiss, next *syntax.Regexp) {
+	if !p.prepare() {
+		return near, nil
+	}
 	from := 0
-	if p.header != nil {
-		if found := p.header.FindIndex(rest); found != nil {
+	if p.start != nil {
+		if found := p.start.FindIndex(rest); found != nil {
 			from = found[1]
 		}
 	}
@@ -196,12 +246,17 @@ func (p *progress) misplaced(at int) NearMiss {
 // score is how many characters the first n steps say.
 func (p *progress) score(n int) int {
 	score := 0
-	for _, step := range p.steps[:n] {
-		if step.Op == syntax.OpLiteral && !isMark(step.Rune[0]) {
-			score += len(step.Rune)
-		}
+	for i := range n {
+		score += p.scoreOf(i)
 	}
 	return score
+}
+
+func (p *progress) scoreOf(step int) int {
+	if isSaid(p.steps[step]) {
+		return len(p.steps[step].Rune)
+	}
+	return 0
 }
 
 // stop is the near miss of text that has the first reached steps and not the next.
@@ -217,7 +272,7 @@ func (p *progress) stop(text []byte, reached int) NearMiss {
 	if end := p.first(reached, text)[1]; firm < reached && end < len(text) {
 		near.At, near.Behind = end, false // the wild part cannot reach further
 	}
-	if next.Op != syntax.OpLiteral || isMark(next.Rune[0]) {
+	if !isSaid(next) {
 		return near
 	}
 	at, said, width := likeliest(text[near.At:], next, near.Behind)

@@ -38,7 +38,7 @@ failregex:
 		{`Nov  9 18:47:21 h app[1]: Failed password for ` + strings.Repeat("x", 154) + `|x from 192.0.2.7`, "password", `the end of the line: longest is 200`},
 	} {
 		line := strings.Replace(c.line, "|", "", 1)
-		near, ok := f.NewSearcher(time.UTC).NearMiss([]byte(line), noon)
+		near, ok := NewSearcher(f.NewReader(time.UTC)).NearMiss([]byte(line), noon)
 		if !ok {
 			if c.rule != "" {
 				t.Errorf("%s: no near miss", c.line)
@@ -70,13 +70,22 @@ func FuzzNearMiss(f *testing.F) {
 	}
 	searchers := make([]*Searcher, len(filters))
 	for i, made := range filters {
-		searchers[i] = made.NewSearcher(time.UTC)
+		searchers[i] = NewSearcher(made.NewReader(time.UTC))
 	}
 	f.Fuzz(func(t *testing.T, line []byte) {
 		for i, s := range searchers {
 			near, ok := s.NearMiss(line, noon)
 			if ok && (near.At < 0 || near.At > len(line) || near.Want == "" || near.Rule >= len(filters[i].rules)) {
 				t.Errorf("%v: %q: %+v", filters[i], line, near)
+			}
+			rest := s.reader.see(line, noon)
+			for n, p := range s.rules {
+				if p == nil {
+					continue
+				}
+				if near, _ := p.in(rest); near.Score > p.atMost(rest) {
+					t.Errorf("%v: %s: %q: score %d, of at most %d", filters[i], filters[i].rules[n].Name, line, near.Score, p.atMost(rest))
+				}
 			}
 		}
 	})

@@ -209,7 +209,7 @@ func TestWordsAreThoseOfPython(t *testing.T) {
 func groupsFound(m runner, text string) (at []int) {
 	rules := []rule{{runner: m}}
 	s := newScan(rules, newAutomaton(rules), -1, false)
-	s.first([]byte(text), &Reader{}, func(c capture) bool {
+	s.first([]byte(text), &Reader{}, func(c *capture) bool {
 		for i := range m.groups {
 			from, to := c.group(i)
 			at = append(at, from, to)

@@ -38,13 +38,13 @@ type Reader struct {
 	pre    scan     // of prefregex, if there is one
 	rules  scan
 	ignore scan
-	date   place   // of the line that was read last
-	stamp  stamp   // of the date without a year that was read last
-	rest   []byte  // what is left of a line of which more is cut out than its beginning
-	before capture // of prefregex in the line that was read last
-	found  capture // of a rule in that line
-	budget budget  // of the line that is being read
-	late   []int   // rules that took too long on it
+	date   *place   // of the line that was read last
+	stamp  stamp    // of the date without a year that was read last
+	rest   []byte   // what is left of a line of which more is cut out than its beginning
+	before *capture // of prefregex in the line that was read last
+	found  *capture // of a rule in that line
+	budget budget   // of the line that is being read
+	late   []int    // rules that took too long on it
 }
 
 // each calls yield with what each named group holds; text is nil where none took part.
@@ -65,31 +65,34 @@ func (c *capture) each(yield func(name string, text []byte)) {
 // Read looks at one line; now is when. A line whose date says an impossible day or hour
 // is one without date. A line that no rule matches costs no allocation in the dialect Native.
 func (r *Reader) Read(line []byte, now time.Time) (result Result) {
-	f := r.filter
-	if f.longest > 0 && len(line) > f.longest {
-		result.Template = -1
-		return result
-	}
-	r.forget()
-	r.date = r.locate(line, now)
-	if r.memory != nil {
-		result = r.readFail2ban(line, now)
-	} else {
-		r.readNative(line, now, &result)
-	}
-	result.Template, result.TimedOut = r.date.template, len(r.late)
+	r.ReadInto(&result, line, now)
 	return result
 }
 
-// forget forgets what the line before showed. Most lines show nothing.
-func (r *Reader) forget() {
-	if r.before.rule != nil || r.found.rule != nil {
-		r.before, r.found = capture{}, capture{}
+// ReadInto is Read for who reads many lines: what result was before does not matter.
+func (r *Reader) ReadInto(result *Result, line []byte, now time.Time) {
+	f := r.filter
+	*result = Result{Template: -1}
+	r.forget()
+	if f.longest > 0 && len(line) > f.longest {
+		return
 	}
+	r.date = r.locate(line, now)
+	if r.memory != nil {
+		r.readFail2ban(result, line, now)
+	} else {
+		r.readNative(result, line, now)
+	}
+	result.Template, result.TimedOut = r.date.template, len(r.late)
+}
+
+// forget forgets what the line before showed.
+func (r *Reader) forget() {
+	r.date, r.before, r.found = &undated, &unfound, &unfound
 	r.budget, r.late = budget{}, nil
 }
 
-// renew makes r, which reads lines without dates, as it was before the first line.
+// renew makes r as it was before the first line, but for what it has learned of dates.
 func (r *Reader) renew() {
 	if r.memory != nil {
 		r.memory = newMemory(r.filter.maxlines)
@@ -98,7 +101,7 @@ func (r *Reader) renew() {
 }
 
 // readNative says in result what line says, unless it is Missed.
-func (r *Reader) readNative(line []byte, now time.Time, result *Result) {
+func (r *Reader) readNative(result *Result, line []byte, now time.Time) {
 	text, ok := r.content(r.cut(line, r.date))
 	if !ok {
 		return
@@ -148,7 +151,7 @@ func (r *Reader) first(text []byte) int {
 
 // identifies reports whether one of the groups that say who it was took part, in found or
 // before; then that is what was found.
-func (r *Reader) identifies(found capture) bool {
+func (r *Reader) identifies(found *capture) bool {
 	if !found.identifies() && !r.before.identifies() {
 		return false
 	}
@@ -157,14 +160,14 @@ func (r *Reader) identifies(found capture) bool {
 }
 
 // precedes takes what prefregex found.
-func (r *Reader) precedes(found capture) bool {
+func (r *Reader) precedes(found *capture) bool {
 	r.before = found
 	return true
 }
 
 // ignores reports whether an ignoreregex matches text.
 func (r *Reader) ignores(text []byte) bool {
-	return len(r.ignore.rules) > 0 && r.ignore.first(text, r, func(capture) bool { return true }) >= 0
+	return len(r.ignore.rules) > 0 && r.ignore.first(text, r, func(*capture) bool { return true }) >= 0
 }
 
 // TimedOut lists the rules that took too long on the line that was read last, as indices in
@@ -172,9 +175,9 @@ func (r *Reader) ignores(text []byte) bool {
 func (r *Reader) TimedOut() []int { return r.late }
 
 // locate finds the date of line, which is read at now, and learns from it.
-func (r *Reader) locate(line []byte, now time.Time) place {
+func (r *Reader) locate(line []byte, now time.Time) *place {
 	if r.dates == nil {
-		return undated
+		return &undated
 	}
 	return r.dates.locate(line, now)
 }
@@ -184,7 +187,7 @@ func (r *Reader) Group(name string) string {
 	if r.memory != nil {
 		return r.memory.failure.texts.of(name)
 	}
-	for _, c := range []*capture{&r.found, &r.before} {
+	for _, c := range []*capture{r.found, r.before} {
 		if from, to, ok := c.place(name); ok {
 			return string(c.text[from:to])
 		}
@@ -201,7 +204,7 @@ func (r *Reader) Groups() map[string]any {
 		r.memory.failure.show(groups)
 		return groups
 	}
-	for _, c := range []*capture{&r.before, &r.found} {
+	for _, c := range []*capture{r.before, r.found} {
 		c.each(func(name string, text []byte) {
 			if text != nil && name != hostGroup && name != contentGroup {
 				groups[name] = string(text)
@@ -213,7 +216,7 @@ func (r *Reader) Groups() map[string]any {
 
 // cut is line without its date and without what a syslog daemon adds to repeated messages,
 // valid until the next call.
-func (r *Reader) cut(line []byte, date place) []byte {
+func (r *Reader) cut(line []byte, date *place) []byte {
 	if date.from == 0 {
 		return r.unwrap(line[date.to:])
 	}

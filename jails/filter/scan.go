@@ -84,7 +84,7 @@ type scan struct {
 	many      bool         // more than one group of a match is asked for
 	machine   *dfa.Machine // nil: the shared one
 	texts     int          // that the shared one has looked at
-	found     capture      // of the automaton
+	found     capture
 }
 
 // few is how many texts a reader looks at before it has a machine of its own. Most lines of
@@ -111,7 +111,7 @@ func (s *scan) match(text []byte) (number int, at []int) {
 
 // first is the first rule that matches text with a capture that accept takes, which is valid until
 // the next call; -1: there is none.
-func (s *scan) first(text []byte, r *Reader, accept func(capture) bool) int {
+func (s *scan) first(text []byte, r *Reader, accept func(*capture) bool) int {
 	limit := len(s.rules)
 	number, at := s.match(text)
 	if number >= 0 {
@@ -133,7 +133,7 @@ func (s *scan) first(text []byte, r *Reader, accept func(capture) bool) int {
 		s.machine.Trace(text)
 	}
 	if s.found = (capture{rule, text, at, s.machine, rule.guards}); s.found.isExact() {
-		if accept(s.found) {
+		if accept(&s.found) {
 			return limit
 		}
 		limit++
@@ -147,7 +147,7 @@ func (s *scan) first(text []byte, r *Reader, accept func(capture) bool) int {
 }
 
 // try runs one rule by itself.
-func (s *scan) try(i int, text []byte, r *Reader, accept func(capture) bool) bool {
+func (s *scan) try(i int, text []byte, r *Reader, accept func(*capture) bool) bool {
 	rule := &s.rules[i]
 	at, err := rule.find(text, &r.budget)
 	if err != nil {
@@ -157,8 +157,12 @@ func (s *scan) try(i int, text []byte, r *Reader, accept func(capture) bool) boo
 		}
 		r.late = append(r.late, late)
 	}
-	return at != nil && accept(capture{rule: rule, text: text, at: at})
+	s.found = capture{rule: rule, text: text, at: at}
+	return at != nil && accept(&s.found)
 }
+
+// unfound is what no rule found. Nobody changes it.
+var unfound capture
 
 // A capture is what a rule found in a text.
 type capture struct {

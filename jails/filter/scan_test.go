@@ -11,7 +11,7 @@ func (f *Filter) oneByOne(text []byte) string {
 	r := f.NewDatelessReader()
 	for i := range f.rules {
 		at, _ := f.rules[i].find(text, &budget{})
-		if at != nil && r.identifies(capture{rule: &f.rules[i], text: text, at: at}) {
+		if at != nil && r.identifies(&capture{rule: &f.rules[i], text: text, at: at}) {
 			return fmt.Sprint(i, at)
 		}
 	}

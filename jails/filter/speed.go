@@ -31,11 +31,13 @@ func (s Speed) PerSecond() float64 {
 	return float64(s.Bytes) / s.Took.Seconds()
 }
 
-// Speeds measures f's rules in the given order on lines as r's rules see them, until limit is spent; what
-// is left has no Speed. The first four are measured in any case. It is no measure of all rules together, most
-// of which are not tried on most lines.
-func (f *Filter) Speeds(r *Reader, lines [][]byte, now time.Time, limit time.Duration, order []int) []Speed {
-	speeds := make([]Speed, len(f.rules))
+// Speeds measures the rules of r's filter in the given order on lines as they see them, until limit is spent; what
+// is left has no Speed. The first two are measured in any case. It is no measure of all rules together, most
+// of which are not tried on most lines. r forgets what it has read.
+func (r *Reader) Speeds(lines [][]byte, now time.Time, limit time.Duration, order []int) []Speed {
+	rules := r.filter.rules
+	speeds := make([]Speed, len(rules))
+	r.renew()
 	var rests [][]byte
 	for _, line := range lines {
 		if rest := r.see(line, now); rest != nil {
@@ -50,7 +52,7 @@ func (f *Filter) Speeds(r *Reader, lines [][]byte, now time.Time, limit time.Dur
 		if n >= measured && left <= 0 {
 			break
 		}
-		speeds[i] = f.rules[i].speed(rests, max(left/time.Duration(len(order)-n), 1))
+		speeds[i] = rules[i].speed(rests, max(left/time.Duration(len(order)-n), 1))
 	}
 	return speeds
 }
@@ -61,7 +63,7 @@ const (
 	rounds = 64 // lines between two looks at the clock
 	least  = 50 * time.Microsecond
 
-	measured = 4 // rules, whatever the limit
+	measured = 2 // rules, whatever the limit
 )
 
 // speed measures r alone. The thread is locked.
@@ -94,7 +96,7 @@ func (r *rule) alone() func(text []byte) bool {
 		return r.match
 	}
 	machine := set.NewMachine(dfa.Options{})
-	return func(text []byte) bool { return machine.Match(text) >= 0 }
+	return func(text []byte) bool { return machine.Matches(text) }
 }
 
 // see is what rules see of line, valid until the next call; nil: prefregex shows them nothing.

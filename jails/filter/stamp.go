@@ -24,7 +24,7 @@ type reading struct {
 const ahead = 24 * time.Hour
 
 // read is the time that the date at p says; false: there is no such day or hour.
-func (p place) read(line []byte, loc *time.Location, now time.Time) (time.Time, bool) {
+func (p *place) read(line []byte, loc *time.Location, now time.Time) (time.Time, bool) {
 	if p.template < 0 {
 		return time.Time{}, false
 	}
@@ -42,7 +42,7 @@ func (p place) read(line []byte, loc *time.Location, now time.Time) (time.Time, 
 }
 
 // reading reads the digits of a date found by hand; false: no clock shows its hour.
-func (p place) reading(line []byte) (reading, bool) {
+func (p *place) reading(line []byte) (reading, bool) {
 	c := cursor{text: line[p.from:p.to]}
 	r, ok := c.scan(p.template)
 	return r, ok && r.onClock()
@@ -65,7 +65,7 @@ const (
 )
 
 // read is p.read by way of the stamp.
-func (s *stamp) read(p place, line []byte, loc *time.Location, now time.Time) (time.Time, bool) {
+func (s *stamp) read(p *place, line []byte, loc *time.Location, now time.Time) (time.Time, bool) {
 	if p.template < 0 {
 		return time.Time{}, false
 	}
@@ -115,7 +115,7 @@ type foundStamp struct {
 }
 
 // read is p.read by way of the stamp.
-func (s *foundStamp) read(p place, line []byte, loc *time.Location, now time.Time) (time.Time, bool) {
+func (s *foundStamp) read(p *place, line []byte, loc *time.Location, now time.Time) (time.Time, bool) {
 	if s.fits(p, line) && !now.Before(s.since) && !now.After(s.until) {
 		return s.at, true
 	}
@@ -130,7 +130,7 @@ func (s *foundStamp) read(p place, line []byte, loc *time.Location, now time.Tim
 }
 
 // fits reports whether line begins as the one did whose date s is.
-func (s *foundStamp) fits(p place, line []byte) bool {
+func (s *foundStamp) fits(p *place, line []byte) bool {
 	n := len(s.text)
 	return 0 < n && n <= p.limit && s.pattern == p.pattern && s.start == p.start && string(line[:n]) == string(s.text)
 }

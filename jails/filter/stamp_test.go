@@ -19,7 +19,7 @@ func TestStampReadsTheSameTimes(t *testing.T) {
 		line := []byte(rapid.SampledFrom(handDated).Draw(t, "first"))
 		for range rapid.IntRange(1, 10).Draw(t, "lines") {
 			date, _ := locate(line, 0)
-			at, ok := s.read(date, line, zurich, now)
+			at, ok := s.read(&date, line, zurich, now)
 			want, known := date.read(line, zurich, now)
 			if ok != known || ok && (!at.Equal(want) || at.String() != want.String()) {
 				t.Fatalf("%q at %v: %v %v, want %v %v", line, now, at, ok, want, known)
@@ -35,7 +35,7 @@ func TestStampKnowsTheMinute(t *testing.T) {
 	var s stamp
 	line := []byte("Nov  9 18:47:21 h x")
 	date, _ := locate(line, 0)
-	if _, ok := s.read(date, line, time.UTC, noon); !ok {
+	if _, ok := s.read(&date, line, time.UTC, noon); !ok {
 		t.Fatal("not read")
 	}
 	for text, want := range map[string]int{"Nov  9 18:47:59": 59, "Nov  9 18:47:00": 0, "Nov  9 18:47:60": -1, "Nov  9 18:48:21": -1, "Nov  8 18:47:21": -1, "Nov  9 18:47:2": -1} {

@@ -16,6 +16,12 @@ func (m *Machine) Match(line []byte) (rule int) {
 	return m.found.rule
 }
 
+// Matches reports whether a regex of the set matches line. Groups cannot be asked for then.
+func (m *Machine) Matches(line []byte) bool {
+	m.scan(line)
+	return m.found.rule >= 0 || m.found.row != 0
+}
+
 // scan reads line as far as something can match and leaves behind the trail and what it found.
 func (m *Machine) scan(line []byte) {
 	m.found, m.lost, m.known = finding{rule: -1}, 0, 0
