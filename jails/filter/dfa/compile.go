@@ -86,7 +86,6 @@ type op uint8
 
 const (
 	opFail  op = iota
-	opJump     // go on at out
 	opAlt      // go on at out; failing that at arg
 	opSave     // an end of a group, slot 2*i or 2*i+1 in arg; go on at out
 	opLook     // where the syntax.EmptyOp arg holds, go on at out
@@ -105,6 +104,7 @@ type compiler struct {
 	set   *Set
 	sets  []runeSet
 	known map[string]uint32 // sets by their ranges
+	key   []byte            // the ranges of a set
 }
 
 // A runeSet is characters as pairs: from, to, from, to ...
@@ -115,17 +115,25 @@ func (s runeSet) has(r rune) bool {
 	return found || at%2 == 1
 }
 
-// add appends the program of p. The steps are those of regexp.Compile.
+// add appends the program of p, and before it the beginning of a match and, where a match may begin
+// anywhere, a loop that would rather begin one than skip a character.
 func (c *compiler) add(p Parsed) error {
 	groups := p.Tree.MaxCap() + 1
-	prog, err := syntax.Compile(p.Tree.Simplify())
-	if err != nil {
-		return err
-	}
-	if groups > maxGroups || len(c.set.insts)+len(prog.Inst) > maxInsts {
+	if groups > maxGroups {
 		return ErrTooLarge
 	}
-	c.addProg(prog)
+	match := c.emit(inst{op: opMatch, arg: uint32(len(c.set.rules))})
+	body := c.build(p.Tree.Simplify(), match)
+	if len(c.set.insts) > maxInsts {
+		return ErrTooLarge
+	}
+	start := c.emit(inst{op: opSave, out: body})
+	if !c.anchored(body) {
+		any := c.emit(inst{op: opRune, arg: c.runes(runeSet{0, unicode.MaxRune})})
+		start = c.emit(inst{op: opAlt, out: start, arg: any})
+		c.set.insts[any].out = start
+	}
+	c.set.starts = append(c.set.starts, start)
 	c.set.rules = append(c.set.rules, rule{
 		groups: groups,
 		slow:   sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(p.Expr) }),
@@ -133,117 +141,178 @@ func (c *compiler) add(p Parsed) error {
 	return nil
 }
 
-// addProg appends prog, and before it the beginning of a match and, where a match may begin
-// anywhere, a loop that would rather begin one than skip a character.
-func (c *compiler) addProg(prog *syntax.Prog) {
-	first := uint32(len(c.set.insts))
-	base := first + 1
-	start := base + uint32(prog.Start)
-	c.set.starts = append(c.set.starts, first)
-	if anchored(prog) {
-		c.emit(inst{op: opSave, out: start})
-	} else {
-		base = first + 3
-		start = base + uint32(prog.Start)
-		c.emit(inst{op: opAlt, out: first + 1, arg: first + 2})
-		c.emit(inst{op: opSave, out: start})
-		c.emit(inst{op: opRune, out: first, arg: c.runes(runeSet{0, unicode.MaxRune})})
-	}
-	for i := range prog.Inst {
-		c.emit(c.inst(&prog.Inst[i], base))
-	}
-}
-
-func (c *compiler) emit(in inst) {
+// emit appends an instruction and returns its number.
+func (c *compiler) emit(in inst) uint32 {
 	c.set.insts = append(c.set.insts, in)
 	c.set.ruleOf = append(c.set.ruleOf, uint32(len(c.set.rules)))
+	return uint32(len(c.set.insts) - 1)
 }
 
-// inst translates an instruction of package syntax; base is where those of its prog begin.
-func (c *compiler) inst(in *syntax.Inst, base uint32) inst {
-	made := inst{out: base + in.Out}
-	switch in.Op {
-	case syntax.InstAlt, syntax.InstAltMatch:
-		made.op, made.arg = opAlt, base+in.Arg
-	case syntax.InstCapture:
-		made.op, made.arg = opSave, in.Arg
-	case syntax.InstEmptyWidth:
-		made.op, made.arg = opLook, in.Arg
-		c.set.looks = true
-	case syntax.InstMatch:
-		made.op, made.arg = opMatch, uint32(len(c.set.rules))
-	case syntax.InstFail:
-		made.op = opFail
-	case syntax.InstNop:
-		made.op = opJump
-	default:
-		made.op, made.arg = opRune, c.runes(runesOf(in))
+// build appends the program of re, which goes on at next, and returns where it begins. Ways are in the order of
+// regexp/syntax.Compile. It gives up, with any program, where this gets too large.
+func (c *compiler) build(re *syntax.Regexp, next uint32) uint32 {
+	if len(c.set.insts) > maxInsts {
+		return next
 	}
-	return made
-}
-
-// runesOf are the characters that in lets through, as in.MatchRune says.
-func runesOf(in *syntax.Inst) runeSet {
-	switch {
-	case in.Op == syntax.InstRuneAny:
-		return runeSet{0, unicode.MaxRune}
-	case in.Op == syntax.InstRuneAnyNotNL:
-		return runeSet{0, '\n' - 1, '\n' + 1, unicode.MaxRune}
-	case len(in.Rune) != 1:
-		return in.Rune
-	}
-	only := in.Rune[0]
-	folded := []rune{only}
-	if in.Op == syntax.InstRune && syntax.Flags(in.Arg)&syntax.FoldCase != 0 {
-		for r := unicode.SimpleFold(only); r != only; r = unicode.SimpleFold(r) {
-			folded = append(folded, r)
+	switch re.Op {
+	case syntax.OpEmptyMatch:
+		return next
+	case syntax.OpLiteral:
+		for _, r := range slices.Backward(re.Rune) {
+			next = c.emit(inst{op: opRune, out: next, arg: c.char(r, re.Flags)})
 		}
+		return next
+	case syntax.OpCharClass:
+		return c.emit(inst{op: opRune, out: next, arg: c.runes(re.Rune)})
+	case syntax.OpAnyCharNotNL:
+		return c.emit(inst{op: opRune, out: next, arg: c.runes(runeSet{0, '\n' - 1, '\n' + 1, unicode.MaxRune})})
+	case syntax.OpAnyChar:
+		return c.emit(inst{op: opRune, out: next, arg: c.runes(runeSet{0, unicode.MaxRune})})
+	case syntax.OpCapture:
+		end := c.emit(inst{op: opSave, out: next, arg: uint32(2*re.Cap + 1)})
+		return c.emit(inst{op: opSave, out: c.build(re.Sub[0], end), arg: uint32(2 * re.Cap)})
+	case syntax.OpStar:
+		if isNullable(re.Sub[0]) { // (x+)?, so that what is preferred comes first: go.dev/issue/46123
+			return c.either(re, c.plus(re, next), next)
+		}
+		return c.star(re, next)
+	case syntax.OpPlus:
+		return c.plus(re, next)
+	case syntax.OpQuest:
+		return c.either(re, c.build(re.Sub[0], next), next)
+	case syntax.OpConcat:
+		for _, sub := range slices.Backward(re.Sub) {
+			next = c.build(sub, next)
+		}
+		return next
+	case syntax.OpAlternate:
+		last := len(re.Sub) - 1
+		begin := c.build(re.Sub[last], next)
+		for _, sub := range slices.Backward(re.Sub[:last]) {
+			begin = c.emit(inst{op: opAlt, out: c.build(sub, next), arg: begin})
+		}
+		return begin
+	}
+	if look, ok := lookOf[re.Op]; ok {
+		c.set.looks = true
+		return c.emit(inst{op: opLook, out: next, arg: uint32(look)})
+	}
+	return c.emit(inst{op: opFail})
+}
+
+// lookOf are the conditions that take no character.
+var lookOf = map[syntax.Op]syntax.EmptyOp{
+	syntax.OpBeginLine:      syntax.EmptyBeginLine,
+	syntax.OpEndLine:        syntax.EmptyEndLine,
+	syntax.OpBeginText:      syntax.EmptyBeginText,
+	syntax.OpEndText:        syntax.EmptyEndText,
+	syntax.OpWordBoundary:   syntax.EmptyWordBoundary,
+	syntax.OpNoWordBoundary: syntax.EmptyNoWordBoundary,
+}
+
+// either goes on at more or at next: what re would rather is first.
+func (c *compiler) either(re *syntax.Regexp, more, next uint32) uint32 {
+	if re.Flags&syntax.NonGreedy != 0 {
+		more, next = next, more
+	}
+	return c.emit(inst{op: opAlt, out: more, arg: next})
+}
+
+// star is any number of what is in re.
+func (c *compiler) star(re *syntax.Regexp, next uint32) uint32 {
+	again, _ := c.loop(re, next)
+	return again
+}
+
+// plus is one or more of what is in re.
+func (c *compiler) plus(re *syntax.Regexp, next uint32) uint32 {
+	_, once := c.loop(re, next)
+	return once
+}
+
+// loop is what is in re, and behind it the choice to begin again.
+func (c *compiler) loop(re *syntax.Regexp, next uint32) (again, once uint32) {
+	again = c.either(re, next, next)
+	once = c.build(re.Sub[0], again)
+	if re.Flags&syntax.NonGreedy != 0 {
+		c.set.insts[again].arg = once
+	} else {
+		c.set.insts[again].out = once
+	}
+	return again, once
+}
+
+// isNullable reports whether re, simplified, may match no character, as regexp/syntax.Compile sees it: conditions may.
+func isNullable(re *syntax.Regexp) bool {
+	switch re.Op {
+	case syntax.OpNoMatch, syntax.OpCharClass, syntax.OpAnyChar, syntax.OpAnyCharNotNL:
+		return false
+	case syntax.OpLiteral:
+		return len(re.Rune) == 0
+	case syntax.OpCapture, syntax.OpPlus:
+		return isNullable(re.Sub[0])
+	case syntax.OpConcat:
+		return !slices.ContainsFunc(re.Sub, func(sub *syntax.Regexp) bool { return !isNullable(sub) })
+	case syntax.OpAlternate:
+		return slices.ContainsFunc(re.Sub, isNullable)
+	}
+	return true
+}
+
+// char is the number of the set of one character, and of those that it folds to where flags say so.
+func (c *compiler) char(r rune, flags syntax.Flags) uint32 {
+	if flags&syntax.FoldCase == 0 {
+		return c.runes(runeSet{r, r})
+	}
+	folded := []rune{r}
+	for other := unicode.SimpleFold(r); other != r; other = unicode.SimpleFold(other) {
+		folded = append(folded, other)
 	}
 	slices.Sort(folded)
 	var set runeSet
 	for _, r := range folded {
 		set = append(set, r, r)
 	}
-	return set
+	return c.runes(set)
 }
 
 // runes is the number of a set of characters.
 func (c *compiler) runes(set runeSet) uint32 {
-	var key []byte
+	c.key = c.key[:0]
 	for _, r := range set {
-		key = binary.BigEndian.AppendUint32(key, uint32(r))
+		c.key = binary.BigEndian.AppendUint32(c.key, uint32(r))
 	}
-	number, known := c.known[string(key)]
+	number, known := c.known[string(c.key)]
 	if !known {
 		number = uint32(len(c.sets))
-		c.known[string(key)] = number
-		c.sets = append(c.sets, set)
+		c.known[string(c.key)] = number
+		c.sets = append(c.sets, slices.Clone(set))
 	}
 	return number
 }
 
-// anchored reports whether prog can match at the start of the text alone.
-func anchored(prog *syntax.Prog) bool {
-	seen := make([]bool, len(prog.Inst))
+// anchored reports whether what begins at start can match at the start of the text alone.
+func (c *compiler) anchored(start uint32) bool {
+	seen := make(map[uint32]bool)
 	var begins func(pc uint32) bool
 	begins = func(pc uint32) bool {
 		if seen[pc] {
 			return true
 		}
 		seen[pc] = true
-		switch in := &prog.Inst[pc]; in.Op {
-		case syntax.InstAlt, syntax.InstAltMatch:
-			return begins(in.Out) && begins(in.Arg)
-		case syntax.InstCapture, syntax.InstNop:
-			return begins(in.Out)
-		case syntax.InstEmptyWidth:
-			return syntax.EmptyOp(in.Arg)&syntax.EmptyBeginText != 0 || begins(in.Out)
-		case syntax.InstFail:
+		switch in := &c.set.insts[pc]; in.op {
+		case opAlt:
+			return begins(in.out) && begins(in.arg)
+		case opSave:
+			return begins(in.out)
+		case opLook:
+			return syntax.EmptyOp(in.arg)&syntax.EmptyBeginText != 0 || begins(in.out)
+		case opFail:
 			return true
 		}
 		return false
 	}
-	return begins(uint32(prog.Start))
+	return begins(start)
 }
 
 // A kind is what an opLook can tell of a character beside it.
