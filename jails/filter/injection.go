@@ -6,9 +6,11 @@ import (
 	"net/netip"
 	"regexp"
 	"regexp/syntax"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -59,30 +61,48 @@ var (
 // a text that would make a rule find another address, and looks at who comes out.
 func (f *Filter) Injections() []Injection {
 	found := make([]Injection, len(f.rules))
-	lures, samples := f.lures(), f.sampleLines()
+	c := f.newCampaign()
+	samples := f.sampleLines()
+	var next atomic.Int32
 	var all sync.WaitGroup
-	for i := range f.rules {
-		all.Go(func() { found[i] = f.injection(i, lures, samples[i]) })
+	for range min(runtime.GOMAXPROCS(0), len(f.rules)) {
+		all.Go(func() {
+			reader := f.NewDatelessReader() // made lines have no dates
+			for i := int(next.Add(1)) - 1; i < len(f.rules); i = int(next.Add(1)) - 1 {
+				found[i] = c.injection(i, reader, samples[i])
+			}
+		})
 	}
 	all.Wait()
 	return found
 }
 
-// lures are lines of all rules that could ban, about the planted address.
-func (f *Filter) lures() []string {
-	var lures []string
+// A campaign is what attacks on all rules of a filter have in common.
+type campaign struct {
+	filter *Filter
+	shapes []*shape // of the rules; nil where a regex cannot be taken apart
+	before *shape   // of prefregex; nil: there is none, or it cannot
+	lures  []string // lines of all rules that could ban, about the planted address
+}
+
+func (f *Filter) newCampaign() *campaign {
+	c := &campaign{filter: f, shapes: make([]*shape, len(f.rules))}
+	if len(f.pre) > 0 {
+		c.before, _ = f.compiler().shape(f.pre[0].Regex)
+	}
 	for i, rule := range f.rules {
 		s, err := f.shapeOf(i)
-		if err != nil || rule.Trust == Untrusted {
+		if err != nil {
 			continue
 		}
+		c.shapes[i] = s
 		line := s.lineOf(0)
-		if host := hostIn(line); host >= 0 {
+		if host := hostIn(line); host >= 0 && rule.Trust != Untrusted {
 			line[host].text = plantedFour.String()
-			lures = append(lures, text(line))
+			c.lures = append(c.lures, text(line))
 		}
 	}
-	return lures
+	return c
 }
 
 // hostIn is the segment of line that names whom; -1: none does.
@@ -91,16 +111,16 @@ func hostIn(line []segment) int {
 }
 
 // injection is the worst that became of rule i, which matches samples.
-func (f *Filter) injection(i int, lures []string, samples [][]byte) Injection {
+func (c *campaign) injection(i int, reader *Reader, samples [][]byte) Injection {
+	f := c.filter
 	worst := Injection{Rule: i, By: i, Verdict: Unproven}
 	if f.rules[i].Trust == Untrusted {
 		worst.Verdict = Believed
 		return worst
 	}
 	fits := make(map[*syntax.Regexp]*regexp.Regexp)
-	reader := f.NewDatelessReader() // made lines have no dates
-	for _, line := range f.linesOf(i, samples) {
-		attack := &attack{filter: f, reader: reader, rule: i, segments: line, lures: lures, fits: fits}
+	for _, line := range c.linesOf(i, samples) {
+		attack := &attack{filter: f, reader: reader, rule: i, segments: line, lures: c.lures, fits: fits}
 		if !attack.begin() {
 			continue
 		}
@@ -121,16 +141,10 @@ func (f *Filter) injection(i int, lures []string, samples [][]byte) Injection {
 }
 
 // linesOf are lines of rule i: as its shape says, and those of samples.
-func (f *Filter) linesOf(i int, samples [][]byte) [][]segment {
-	s, err := f.shapeOf(i)
-	if err != nil || f.maxlines > 1 {
+func (c *campaign) linesOf(i int, samples [][]byte) [][]segment {
+	s, before := c.shapes[i], c.before
+	if s == nil || c.filter.maxlines > 1 || before == nil && len(c.filter.pre) > 0 {
 		return nil
-	}
-	var before *shape
-	if len(f.pre) > 0 {
-		if before, err = f.compiler().shape(f.pre[0].Regex); err != nil {
-			return nil
-		}
 	}
 	var lines [][]segment
 	seen := make(map[string]bool)
