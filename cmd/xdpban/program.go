@@ -66,7 +66,7 @@ func (p *program) root() *cobra.Command {
 	root.SetOut(p.stdout)
 	root.SetErr(p.stderr)
 	root.CompletionOptions.DisableDefaultCmd = true
-	root.SetHelpTemplate(root.HelpTemplate() + exits)
+	withExits(root)
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usage(c, err) })
 	root.PersistentFlags().StringVarP(&p.config, "config", "c", "", "configuration `PATH` (default "+defaultConfig+" where it is there, else the built-in one)")
 	root.PersistentFlags().StringVar(&p.socket, "socket", "", "`PATH` of the daemon's socket (default: as configured)")
@@ -77,6 +77,16 @@ func (p *program) root() *cobra.Command {
 	}
 	root.SetHelpCommand(helpVerb())
 	return root
+}
+
+// withExits has the help of root and its verbs end with the exit codes. A template, as cobra has one for that,
+// brings its whole engine into the program, and every method of every type that one might name.
+func withExits(root *cobra.Command) {
+	help := root.HelpFunc()
+	root.SetHelpFunc(func(c *cobra.Command, args []string) {
+		help(c, args)
+		fmt.Fprint(c.OutOrStdout(), exits)
+	})
 }
 
 // helpVerb is what cobra calls at "xdpban help VERB".
