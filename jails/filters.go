@@ -71,14 +71,24 @@ func (f *filters) find(text string) (found *namedFilter, errs yamldoc.Errors, er
 	if err := file.spec.NoMode(name, mode); err != nil {
 		return nil, nil, err
 	}
-	if file.made[mode] == nil {
-		made, err := filter.New(filterNamed(file.path), file.spec, mode)
-		if err != nil {
-			return nil, wrong(err), nil
-		}
-		file.made[mode] = made
+	made, err := file.in(mode)
+	if err != nil {
+		return nil, wrong(err), nil
 	}
-	return &namedFilter{file, file.made[mode]}, nil, nil
+	return &namedFilter{file, made}, nil, nil
+}
+
+// in is the filter of file in a mode.
+func (file *filterFile) in(mode string) (*filter.Filter, error) {
+	if made := file.made[mode]; made != nil {
+		return made, nil
+	}
+	made, err := filter.New(filterNamed(file.path), file.spec, mode)
+	if err != nil {
+		return nil, err
+	}
+	file.made[mode] = made
+	return made, nil
 }
 
 // filterNamed is the name of the filter in the file at path.
@@ -118,18 +128,13 @@ func (f *filters) open(p place, name, base string) (*filterFile, yamldoc.Errors,
 	if err != nil {
 		return nil, wrong(err), nil
 	}
-	// Compiled once here, in whichever mode: that every regex is good is said once.
-	mode := filter.Normal
-	if modes := spec.Modes(); len(modes) > 0 {
-		mode = modes[0]
-	}
-	made, err := filter.New(filterNamed(base), spec, mode)
-	if err != nil {
-		return nil, wrong(err), nil
-	}
-	file := &filterFile{path: name, spec: spec, made: map[string]*filter.Filter{mode: made}}
+	file := &filterFile{path: name, spec: spec, made: make(map[string]*filter.Filter)}
 	if p.dir != "" {
 		file.path = filepath.Join(p.dir, base)
+		// Compiled once here, in whichever mode: what is wrong with its regexes is said once.
+		if _, err := file.in(spec.Modes()[0]); err != nil {
+			return nil, wrong(err), nil
+		}
 	}
 	f.read[name] = file
 	return file, nil, nil

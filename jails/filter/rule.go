@@ -98,8 +98,10 @@ func misread(written string) error {
 	if strings.ContainsAny(written, "\n\r") {
 		return errors.New("has a line break, which no line has: write a list with one regex an item, without |")
 	}
-	if found := interpolation().FindString(written); found != "" {
-		return fmt.Errorf("%.60s is fail2ban's and means nothing here: write it out, <PREFIX> for __prefix_line", found)
+	if strings.Contains(written, "%(") {
+		if found := interpolation().FindString(written); found != "" {
+			return fmt.Errorf("%.60s is fail2ban's and means nothing here: write it out, <PREFIX> for __prefix_line", found)
+		}
 	}
 	return nil
 }

@@ -5,8 +5,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-
-	"xdpban/internal/lazy"
 )
 
 // What <HOST> and <ADDR> stand for. They are wide on purpose: what they find is read by
@@ -35,12 +33,6 @@ func tagsWith(prefix string) map[string]string {
 	}
 }
 
-// aTag also finds what only looks like a tag: an escaped <, the name of a group.
-var aTag = lazy.Regexp(`\\.|\(\?P?<[A-Za-z_][0-9A-Za-z_]*>|</?[A-Z][A-Z0-9_-]*(?:/[^<>]*)?>`)
-
-// groupTag is a tag around what a group captures.
-var groupTag = lazy.Regexp(`^<(/?)F-([A-Z0-9_]+)>$`)
-
 // An expansion is a regex whose tags are being replaced.
 type expansion struct {
 	tags    map[string]string
@@ -52,7 +44,12 @@ type expansion struct {
 // expand replaces the tags in a regex, and gives groups names of their own where one is used twice.
 func expand(regex string, tags map[string]string) (string, error) {
 	e := expansion{tags: tags}
-	expanded := aTag().ReplaceAllStringFunc(regex, e.replace)
+	var expanded strings.Builder
+	for at := 0; at < len(regex); {
+		part := regex[at : at+partLength(regex[at:])]
+		expanded.WriteString(e.replace(part))
+		at += len(part)
+	}
 	if len(e.unknown) > 0 {
 		return "", fmt.Errorf("unknown tag %s (known: %s <F-NAME>...</F-NAME>; a < that begins no tag is written \\<)",
 			strings.Join(e.unknown, " "), strings.Join(slices.Sorted(maps.Keys(tags)), " "))
@@ -60,58 +57,126 @@ func expand(regex string, tags map[string]string) (string, error) {
 	if e.wrong == nil && len(e.open) > 0 {
 		e.wrong = fmt.Errorf("%s is not closed", e.open[len(e.open)-1])
 	}
-	return numberGroups(expanded), e.wrong
+	return numberGroups(expanded.String()), e.wrong
 }
 
-func (e *expansion) replace(tag string) string {
-	if tag[0] != '<' {
-		return tag
+// partLength is the length of what a regex, which is not empty, begins with: what looks like a tag, or an escape or the beginning
+// of a named group, in which there is none, or a byte.
+func partLength(regex string) int {
+	switch regex[0] {
+	case '\\':
+		return min(2, len(regex))
+	case '(':
+		return max(1, len(namedGroup(regex)))
+	case '<':
+		return max(1, len(tagAt(regex)))
 	}
-	if meaning, ok := e.tags[tag]; ok {
+	return 1
+}
+
+// tagLetters are what names of tags consist of, hyphens apart.
+const tagLetters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_"
+
+// tagAt is the tag that text begins with: <NAME> or </NAME>, behind whose name may stand a / and other text. "": there is none.
+func tagAt(text string) string {
+	inside, _, closed := strings.Cut(text[len("<"):], ">")
+	name, _, _ := strings.Cut(strings.TrimPrefix(inside, "/"), "/")
+	if !closed || name == "" || name[0] < 'A' || name[0] > 'Z' {
+		return ""
+	}
+	if strings.Trim(name, tagLetters+"-") != "" || strings.Contains(inside, "<") {
+		return ""
+	}
+	return text[:len("<")+len(inside)+len(">")]
+}
+
+// namedGroup is the (?P<name> or (?<name> that text begins with; "": there is none.
+func namedGroup(text string) string {
+	rest, ok := strings.CutPrefix(text, "(?")
+	rest, named := strings.CutPrefix(strings.TrimPrefix(rest, "P"), "<")
+	if !ok || !named {
+		return ""
+	}
+	n := nameLength(rest)
+	if n == 0 || !strings.HasPrefix(rest[n:], ">") {
+		return ""
+	}
+	return text[:len(text)-len(rest)+n+len(">")]
+}
+
+// nameLength is how long the name of a group is that text begins with; 0: it begins with none.
+func nameLength(text string) int {
+	n := 0
+	for n < len(text) && (text[n] == '_' || isAlnum(text[n])) {
+		n++
+	}
+	if n > 0 && isDigit(text[0]) {
+		return 0
+	}
+	return n
+}
+
+// replace is what stands for a part of a regex.
+func (e *expansion) replace(part string) string {
+	if len(part) == 1 || part[0] != '<' {
+		return part
+	}
+	if meaning, ok := e.tags[part]; ok {
 		return meaning
 	}
-	parts := groupTag().FindStringSubmatch(tag)
+	name, closes := strings.CutPrefix(part[len("<"):len(part)-len(">")], "/")
+	group, ok := strings.CutPrefix(name, "F-")
 	switch {
-	case parts == nil:
-		e.unknown = append(e.unknown, tag)
-		return tag
-	case parts[1] == "":
-		e.open = append(e.open, tag)
-		return "(?P<" + strings.ToLower(parts[2]) + ">"
+	case !ok || group == "" || strings.Trim(group, tagLetters) != "":
+		e.unknown = append(e.unknown, part)
+		return part
+	case !closes:
+		e.open = append(e.open, part)
+		return "(?P<" + strings.ToLower(group) + ">"
 	}
 	last := len(e.open) - 1
-	if last < 0 || e.open[last] != "<"+tag[2:] {
-		e.wrong = fmt.Errorf("%s closes what is not open", tag)
-		return tag
+	if last < 0 || e.open[last] != "<"+name+">" {
+		e.wrong = fmt.Errorf("%s closes what is not open", part)
+		return part
 	}
 	e.open = e.open[:last]
 	return ")"
 }
-
-// aGroup finds the beginnings of named groups, and escapes, which hide them.
-var aGroup = lazy.Regexp(`\\.|\(\?P?<([A-Za-z_][0-9A-Za-z_]*)>`)
 
 // again parts the name of a group from its number.
 const again = "__"
 
 // numberGroups makes the names of groups differ: user, user__2, user__3.
 func numberGroups(expr string) string {
+	var numbered strings.Builder
 	times := make(map[string]int)
-	return aGroup().ReplaceAllStringFunc(expr, func(text string) string {
-		if text[0] == '\\' {
-			return text
+	written := 0 // bytes of expr
+	for at := 0; at < len(expr); at++ {
+		if expr[at] == '\\' {
+			at++
+			continue
 		}
-		begin, name, _ := strings.Cut(strings.TrimSuffix(text, ">"), "<")
-		times[name]++
-		if times[name] == 1 {
-			return text
+		if expr[at] != '(' {
+			continue
 		}
-		return fmt.Sprintf("%s<%s%s%d>", begin, name, again, times[name])
-	})
+		group := namedGroup(expr[at:])
+		if group == "" {
+			continue
+		}
+		at += len(group) - len(">")
+		_, name, _ := strings.Cut(group[:len(group)-len(">")], "<")
+		if times[name]++; times[name] > 1 {
+			fmt.Fprintf(&numbered, "%s%s%d", expr[written:at], again, times[name])
+			written = at
+		}
+	}
+	return numbered.String() + expr[written:]
 }
 
-// aNumber is what numberGroups puts behind a name.
-var aNumber = lazy.Regexp(again + `\d+$`)
-
-// groupName is the name of a group without its number.
-func groupName(name string) string { return aNumber().ReplaceAllString(name, "") }
+// groupName is the name of a group without what numberGroups put behind it.
+func groupName(name string) string {
+	if short, ok := strings.CutSuffix(strings.TrimRight(name, "0123456789"), again); ok && !strings.HasSuffix(name, again) {
+		return short
+	}
+	return name
+}
