@@ -59,7 +59,7 @@ func ParseDuration(text string) (time.Duration, error) {
 	}
 	var sum time.Duration
 	for rest != "" {
-		m := oneDuration().FindStringSubmatch(rest)
+		m := oneDuration.Get().FindStringSubmatch(rest)
 		if m == nil {
 			return 0, &yamldoc.Error{Msg: fmt.Sprintf("want a time, got %.60q", text), Hint: durationHelp}
 		}

@@ -103,7 +103,7 @@ func (f *filters) file(name string) (file *filterFile, errs yamldoc.Errors, err 
 		dir := filepath.Dir(name)
 		return f.open(directory(dir, dir), name, filepath.Base(name))
 	}
-	if !filterName().MatchString(name) {
+	if !filterName.Get().MatchString(name) {
 		return nil, nil, &yamldoc.Error{
 			Msg:  fmt.Sprintf("%.60q is no name of a filter", name),
 			Hint: "write a name like sshd, or the absolute path of a filter file",

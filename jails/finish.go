@@ -112,7 +112,7 @@ var jailName = lazy.Regexp(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
 func (f *finisher) jailConfig(name string, raw yamldoc.Value[rawJail], c *Config) JailConfig {
 	f.jail = name
 	defer func() { f.jail = "" }()
-	if !jailName().MatchString(name) || name == ban.ByHand {
+	if !jailName.Get().MatchString(name) || name == ban.ByHand {
 		f.fail(raw.Error("", "cannot be the name of a jail", "use letters, digits, and . _ - behind the first; "+ban.ByHand+" stands for bans by hand"))
 	}
 	r := raw.V
@@ -273,7 +273,7 @@ func BadLogpath(path string) (msg, hint string) {
 	switch {
 	case strings.TrimRight(path, " ") != path:
 		return fmt.Sprintf("%.200q ends with a space", path), ""
-	case several().MatchString(path):
+	case several.Get().MatchString(path):
 		return fmt.Sprintf("%.200q looks like several paths", path), "write a list: [/var/log/auth.log, /var/log/secure]"
 	case err != nil:
 		return fmt.Sprintf("%.200q is no pattern of file names", path), "a [ begins a set of characters; \\[ is the character"

@@ -41,7 +41,7 @@ func Library(config string) ([]LibraryFilter, error) {
 		}
 		for _, entry := range entries {
 			name := strings.TrimSuffix(path.Base(entry), ".yaml")
-			if _, hidden := found[name]; hidden || !filterName().MatchString(name) {
+			if _, hidden := found[name]; hidden || !filterName.Get().MatchString(name) {
 				continue
 			}
 			made, bad := p.library(name, entry)

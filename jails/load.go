@@ -1,6 +1,7 @@
 package jails
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"io/fs"
@@ -121,7 +122,7 @@ func (p place) decode(name string, v any) yamldoc.Errors {
 		return yamldoc.Errors{bad}
 	}
 	errs := wrong(yamldoc.Decode(p.show(name), data, v))
-	if len(errs) > 0 && section().Match(data) {
+	if len(errs) > 0 && section.Get().Match(data) {
 		errs[0].Hint = importHint
 	}
 	return errs
@@ -150,7 +151,10 @@ func (p place) read(name string) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, yamldoc.MaxSize+1))
+	var data bytes.Buffer
+	data.Grow(int(min(info.Size(), yamldoc.MaxSize)) + bytes.MinRead)
+	_, err = data.ReadFrom(io.LimitReader(f, yamldoc.MaxSize+1))
+	return data.Bytes(), err
 }
 
 // wrong is err as the Errors that it is, or as one.

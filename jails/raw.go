@@ -101,28 +101,29 @@ func replace[T any](v *yamldoc.Value[T], next yamldoc.Value[T]) {
 
 const later = "is not supported yet"
 
-// fail2banKeys are keys that fail2ban knows and we do not.
-var fail2banKeys = map[string]struct{ msg, hint string }{
-	"action":        {"", "a ban drops all packets of the address; there is nothing to choose"},
-	"banaction":     {"", "see enforce"},
-	"chain":         {"", "leave it out: a ban drops packets before any chain sees them"},
-	"port":          {"", "leave it out: a ban drops all packets of the address"},
-	"protocol":      {"", "leave it out: a ban drops all packets of the address"},
-	"usedns":        {"", "leave it out: names are never resolved, they are counted and do not ban"},
-	"mode":          {"", "name it with the filter: filter: sshd[mode=ddos]"},
-	"ignoreself":    {"", "leave it out: the host's own addresses are never banned"},
-	"ignorecommand": {"", "list the addresses in ignoreip"},
-	"ignorecache":   {"", "leave it out"},
-	"destemail":     {"", "leave it out: no mail is sent"},
-	"sender":        {"", "leave it out: no mail is sent"},
-	"mta":           {"", "leave it out: no mail is sent"},
-	"logencoding":   {"", "leave it out: lines are bytes"},
-	"syslogsocket":  {"", "leave it out"},
-	"dbfile":        {"", "see state"},
-	"dbpurgeage":    {"", "see state"},
-	"pidfile":       {"", "leave it out: the socket says who runs"},
-	"maxmatches":    {"", "see maxsources"},
-	"allowipv6":     {"", "leave it out: IPv6 is always read; see ipv6_prefix"},
+// fail2banKeys are keys that fail2ban knows and we do not. They are asked for where something is wrong:
+// a list takes nothing of the start, as a map would.
+var fail2banKeys = []struct{ key, hint string }{
+	{"action", "a ban drops all packets of the address; there is nothing to choose"},
+	{"banaction", "see enforce"},
+	{"chain", "leave it out: a ban drops packets before any chain sees them"},
+	{"port", "leave it out: a ban drops all packets of the address"},
+	{"protocol", "leave it out: a ban drops all packets of the address"},
+	{"usedns", "leave it out: names are never resolved, they are counted and do not ban"},
+	{"mode", "name it with the filter: filter: sshd[mode=ddos]"},
+	{"ignoreself", "leave it out: the host's own addresses are never banned"},
+	{"ignorecommand", "list the addresses in ignoreip"},
+	{"ignorecache", "leave it out"},
+	{"destemail", "leave it out: no mail is sent"},
+	{"sender", "leave it out: no mail is sent"},
+	{"mta", "leave it out: no mail is sent"},
+	{"logencoding", "leave it out: lines are bytes"},
+	{"syslogsocket", "leave it out"},
+	{"dbfile", "see state"},
+	{"dbpurgeage", "see state"},
+	{"pidfile", "leave it out: the socket says who runs"},
+	{"maxmatches", "see maxsources"},
+	{"allowipv6", "leave it out: IPv6 is always read; see ipv6_prefix"},
 }
 
 // advise finds something to say about key, which does not belong where it stands.
@@ -137,11 +138,12 @@ func advise(key string, elsewhere map[string]string) (msg, hint string) {
 	if strings.HasPrefix(key, "banaction_") || strings.HasPrefix(key, "action_") {
 		key = "action"
 	}
-	about, ok := fail2banKeys[key]
-	if ok && about.msg == "" {
-		about.msg = "has no counterpart here"
+	for _, known := range fail2banKeys {
+		if known.key == key {
+			return "has no counterpart here", known.hint
+		}
 	}
-	return about.msg, about.hint
+	return "", ""
 }
 
 // belong is a table of raw's keys, and where they belong.
@@ -168,24 +170,28 @@ const (
 	toTop      = "put it at the top level of the main file"
 )
 
-var (
-	notAtTop      = merged(belong(rawJail{}, toJail), belong(rawRules{}, toDefaults))
-	notInDefaults = merged(belong(rawJail{}, toJail), belong(rawConfig{}, toTop))
-	notInJail     = belong(rawConfig{}, toTop)
-	notInMore     = merged(notAtTop, belong(rawConfig{}, "a file in jails.d holds jails only"))
-)
+// notAtTop are the keys that do not belong at the top level, and where they do.
+func notAtTop() map[string]string {
+	return merged(belong(rawJail{}, toJail), belong(rawRules{}, toDefaults))
+}
 
 // UnknownKey says where a key belongs or what fail2ban's has become.
-func (rawConfig) UnknownKey(key string) (msg, hint string) { return advise(key, notAtTop) }
+func (rawConfig) UnknownKey(key string) (msg, hint string) { return advise(key, notAtTop()) }
 
 // UnknownKey is as for rawConfig; a file of jails.d has less than the main one.
-func (rawMore) UnknownKey(key string) (msg, hint string) { return advise(key, notInMore) }
+func (rawMore) UnknownKey(key string) (msg, hint string) {
+	return advise(key, merged(notAtTop(), belong(rawConfig{}, "a file in jails.d holds jails only")))
+}
 
 // UnknownKey is as for rawConfig.
-func (rawRules) UnknownKey(key string) (msg, hint string) { return advise(key, notInDefaults) }
+func (rawRules) UnknownKey(key string) (msg, hint string) {
+	return advise(key, merged(belong(rawJail{}, toJail), belong(rawConfig{}, toTop)))
+}
 
 // UnknownKey is as for rawConfig.
-func (rawJail) UnknownKey(key string) (msg, hint string) { return advise(key, notInJail) }
+func (rawJail) UnknownKey(key string) (msg, hint string) {
+	return advise(key, belong(rawConfig{}, toTop))
+}
 
 // backend is how logs are followed. There is one way, which the word auto names.
 type backend string

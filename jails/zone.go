@@ -19,7 +19,7 @@ var fixedZone = lazy.Regexp(`^(?:UTC|GMT)([+-])(\d{1,2})(?::?(\d{2}))?$`)
 // UnmarshalText reads UTC, UTC+0200, or the name of a zone as Europe/Zurich.
 func (z *zone) UnmarshalText(text []byte) (err error) {
 	name := string(text)
-	if offset := fixedZone().FindStringSubmatch(name); offset != nil {
+	if offset := fixedZone.Get().FindStringSubmatch(name); offset != nil {
 		z.Location, err = offsetZone(name, offset)
 		return err
 	}

@@ -57,7 +57,7 @@ func layouts(pin string) ([]string, error) {
 	}
 	var names []string
 	for _, e := range entries {
-		if e.IsDir() && layoutName().MatchString(e.Name()) {
+		if e.IsDir() && layoutName.Get().MatchString(e.Name()) {
 			names = append(names, e.Name())
 		}
 	}

@@ -21,7 +21,7 @@ var fail2banName = lazy.Regexp(`(?s)^[\w/.-]+(?:\[.*\])?$`)
 // of its files. It is nil where neither is so.
 func (p *program) fail2banFilter(text string, journal bool) (*filter.Filter, error) {
 	if !isDir(p.config) {
-		path := fail2banFile().FindStringSubmatch(text)
+		path := fail2banFile.Get().FindStringSubmatch(text)
 		if path == nil || isRegex(path[1]) {
 			return nil, nil
 		}
@@ -35,7 +35,7 @@ func (p *program) fail2banFilter(text string, journal bool) (*filter.Filter, err
 		err := fmt.Errorf("--config: %s is a directory, and not one of fail2ban's", p.config)
 		return nil, &failure{2, err, "name a file like " + defaultConfig + ", or a directory like /etc/fail2ban"}
 	}
-	if !fail2banName().MatchString(text) {
+	if !fail2banName.Get().MatchString(text) {
 		return fail2ban.Open(p.config).Regex(text, journal)
 	}
 	return compiled(fail2ban.Open(p.config), text, journal)

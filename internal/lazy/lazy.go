@@ -7,8 +7,18 @@ import (
 	"sync"
 )
 
-// Regexp returns a function that gives the regex expr, which must compile: the first call panics
-// where it does not.
-func Regexp(expr string) func() *regexp.Regexp {
-	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expr) })
+// A Pattern is a regex that is not compiled yet.
+type Pattern struct {
+	expr     string
+	once     sync.Once
+	compiled *regexp.Regexp
+}
+
+// Regexp is the regex expr, which must compile. The compiler lays it out: it takes nothing of the start.
+func Regexp(expr string) *Pattern { return &Pattern{expr: expr} }
+
+// Get compiles p if that has not been done. It panics where p does not compile.
+func (p *Pattern) Get() *regexp.Regexp {
+	p.once.Do(func() { p.compiled = regexp.MustCompile(p.expr) })
+	return p.compiled
 }

@@ -4,10 +4,10 @@ import "testing"
 
 func TestRegexp(t *testing.T) {
 	digits := Regexp(`^\d+$`)
-	if !digits().MatchString("12") || digits().MatchString("1a") {
-		t.Errorf("%v: want digits alone", digits())
+	if !digits.Get().MatchString("12") || digits.Get().MatchString("1a") {
+		t.Errorf("%v: want digits alone", digits.Get())
 	}
-	if first := digits(); digits() != first {
+	if first := digits.Get(); digits.Get() != first {
 		t.Error("the second call makes another regex")
 	}
 	wrong := Regexp(`(`)
@@ -16,5 +16,5 @@ func TestRegexp(t *testing.T) {
 			t.Error("a regex that does not compile: want a panic at the first call")
 		}
 	}()
-	wrong()
+	wrong.Get()
 }

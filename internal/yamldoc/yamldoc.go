@@ -140,7 +140,7 @@ var syntaxError = lazy.Regexp(`(?s)^yaml: (?:line (\d+): )?(.*)$`)
 // syntax turns an error of the YAML reader into ours.
 func (d *decoder) syntax(data []byte, err error) {
 	line, msg := 0, err.Error()
-	if m := syntaxError().FindStringSubmatch(msg); m != nil {
+	if m := syntaxError.Get().FindStringSubmatch(msg); m != nil {
 		line, _ = strconv.Atoi(m[1])
 		msg = m[2]
 	}

@@ -201,7 +201,7 @@ func (c *config) put(f *ini) {
 	c.defaults.update(&f.defaults.options)
 	for _, s := range f.sections {
 		name, own := s.name, &s.options
-		if m := conditional().FindStringSubmatch(name); m != nil {
+		if m := conditional.Get().FindStringSubmatch(name); m != nil {
 			name, own = m[1], new(options)
 			for _, option := range s.names {
 				own.set(option+m[2], s.values[option])

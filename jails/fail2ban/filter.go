@@ -110,7 +110,7 @@ func (d *definition) combined() (*options, error) {
 	all := d.own.merged(d.asked)
 	ignore := make(map[string]bool)
 	for _, name := range all.names {
-		if m := conditional().FindStringSubmatch(name); m != nil {
+		if m := conditional.Get().FindStringSubmatch(name); m != nil {
 			ignore[m[1]] = true
 		}
 	}
@@ -202,7 +202,7 @@ func (d *definition) choosers() []chooser {
 	var all []chooser
 	for _, layer := range []*options{d.defaults, d.section("Definition"), d.section("Init")} {
 		for _, name := range layer.names {
-			for _, m := range choosing().FindAllStringSubmatch(layer.values[name].s, -1) {
+			for _, m := range choosing.Get().FindAllStringSubmatch(layer.values[name].s, -1) {
 				all = append(all, chooser{m[1], m[2], m[3]})
 			}
 		}

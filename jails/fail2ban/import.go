@@ -199,7 +199,7 @@ func (d *Imported) count(j *Jail, on bool) {
 func (i *importer) mayRun(j *Jail, paths []string) bool {
 	action, _ := j.options.get("action")
 	switch {
-	case letsIn().MatchString(action.s):
+	case letsIn.Get().MatchString(action.s):
 		i.notes.note("jails that let in", "Their action lets the address in; here it would be kept out. They are off.", i.notes.at(j.At)+": ["+j.Name+"]")
 		return false
 	case len(paths) == 0:

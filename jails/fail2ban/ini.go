@@ -142,11 +142,11 @@ func (p *parser) goOn(content string) {
 // begin reads the first line of something.
 func (p *parser) begin(content string) {
 	p.option = ""
-	if header := headerLine().FindStringSubmatch(content); header != nil {
+	if header := headerLine.Get().FindStringSubmatch(content); header != nil {
 		p.header(header[1])
 		return
 	}
-	option := optionLine().FindStringSubmatch(content)
+	option := optionLine.Get().FindStringSubmatch(content)
 	switch {
 	case strings.HasPrefix(content, "["):
 		p.fail("a [section] without its ]", "")

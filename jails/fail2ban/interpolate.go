@@ -48,7 +48,7 @@ func (c *config) get(section, option string, vars *options) (text, error) {
 
 // getFrom is get; an option like known/name or section/name is looked for there first.
 func (c *config) getFrom(section, option string, vars *options) (text, error) {
-	if m := sectionName().FindStringSubmatch(option); m != nil {
+	if m := sectionName.Get().FindStringSubmatch(option); m != nil {
 		places := []string{m[1]}
 		switch strings.ToLower(m[1]) {
 		case "known":
@@ -118,7 +118,7 @@ func (s scope) reference(value text, at, depth int) (with text, length int, err 
 	if strings.HasPrefix(rest, "%%") {
 		return said("%"), 2, nil
 	}
-	m := reference().FindStringSubmatch(rest)
+	m := reference.Get().FindStringSubmatch(rest)
 	if m == nil {
 		return with, 0, s.mistake(where, fmt.Sprintf("a %% that begins nothing: %.40q", rest), "write %% for the character, %(name)s for a value")
 	}
@@ -142,7 +142,7 @@ func (s *scope) name(value string) {
 	if !strings.Contains(value, "/") {
 		return
 	}
-	for _, m := range sectionReference().FindAllStringSubmatch(value, -1) {
+	for _, m := range sectionReference.Get().FindAllStringSubmatch(value, -1) {
 		name, section, option := m[1]+"/"+m[2], m[1], m[2]
 		if _, ok := s.lookup(name); ok {
 			continue

@@ -17,16 +17,16 @@ var (
 
 // splitSpec splits what a jail says of its filter: sshd[mode=aggressive, logtype="file"].
 func splitSpec(spec string) (name string, given *options, err error) {
-	m := nameWithOptions().FindStringSubmatch(spec)
+	m := nameWithOptions.Get().FindStringSubmatch(spec)
 	if m == nil {
 		return "", nil, fmt.Errorf("want a name, or name[option=value, ...], got %.60q", spec)
 	}
 	given = new(options)
 	for rest := m[2]; rest != ""; {
-		if noOption().MatchString(rest) {
+		if noOption.Get().MatchString(rest) {
 			break
 		}
-		o := oneOption().FindStringSubmatch(rest)
+		o := oneOption.Get().FindStringSubmatch(rest)
 		if o == nil || o[5] != "" {
 			return "", nil, fmt.Errorf("want option=value, got %.60q", rest)
 		}

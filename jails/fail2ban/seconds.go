@@ -2,7 +2,6 @@ package fail2ban
 
 import (
 	"fmt"
-	"regexp"
 	"strconv"
 	"strings"
 
@@ -18,7 +17,7 @@ const (
 )
 
 var timeUnits = []struct {
-	names  func() *regexp.Regexp
+	names  *lazy.Pattern
 	factor float64
 }{
 	{lazy.Regexp(`^$|^s(s|ec|econds?)?$`), 1},
@@ -41,7 +40,7 @@ func seconds(text string) (float64, error) {
 	}
 	var sum, product float64
 	for rest != "" {
-		m := timePart().FindStringSubmatch(rest)
+		m := timePart.Get().FindStringSubmatch(rest)
 		if m == nil {
 			return 0, fmt.Errorf("want a time, got %.60q", text)
 		}
@@ -71,7 +70,7 @@ func seconds(text string) (float64, error) {
 
 func unit(name string) (factor float64, ok bool) {
 	for _, u := range timeUnits {
-		if u.names().MatchString(name) {
+		if u.names.Get().MatchString(name) {
 			return u.factor, true
 		}
 	}

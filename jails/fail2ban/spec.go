@@ -47,7 +47,7 @@ var macros = lazy.Regexp(`%\([^)]+\)s`)
 // Regex is a filter of one regex, as fail2ban means it. %(__prefix_line)s and what else the filters
 // of c have in common (common.conf) may stand in it; a % of its own is one.
 func (c *Config) Regex(regex string, journal bool) (*filter.Filter, error) {
-	if !macros().MatchString(regex) {
+	if !macros.Get().MatchString(regex) {
 		f := &Filter{Name: "regex", Failregex: []Line{{Text: regex}}}
 		return f.Compile()
 	}
@@ -67,7 +67,7 @@ func (c *Config) Regex(regex string, journal bool) (*filter.Filter, error) {
 func doubled(regex string) string {
 	var b strings.Builder
 	at := 0
-	for _, m := range macros().FindAllStringIndex(regex, -1) {
+	for _, m := range macros.Get().FindAllStringIndex(regex, -1) {
 		b.WriteString(strings.ReplaceAll(regex[at:m[0]], "%", "%%") + regex[m[0]:m[1]])
 		at = m[1]
 	}

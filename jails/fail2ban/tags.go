@@ -40,7 +40,7 @@ func (t *tagger) fill() error {
 				return err
 			}
 			t.values.set(name, after)
-			again = again || after.s != before.s && tag().MatchString(after.s)
+			again = again || after.s != before.s && tag.Get().MatchString(after.s)
 			done[name] = !strings.Contains(after.s, "<")
 		}
 	}
@@ -55,7 +55,7 @@ func (t *tagger) fillOne(name string, value text) (text, error) {
 		t.counts[name] = counts
 	}
 	for from := 0; t.works(len(value.s)-from, len(value.s)); {
-		m := tag().FindStringSubmatchIndex(value.s[from:])
+		m := tag.Get().FindStringSubmatchIndex(value.s[from:])
 		if m == nil {
 			return value, nil
 		}

@@ -111,7 +111,7 @@ var between = lazy.Regexp(`[ ,\n]+`)
 // ignoreIP writes the addresses and prefixes of an ignoreip and notes the names in it.
 func (i *importer) ignoreIP(out *page, indent int, section string, value text) {
 	var list []string
-	for _, word := range between().Split(value.s, -1) {
+	for _, word := range between.Get().Split(value.s, -1) {
 		word = trim(word)
 		if word == "" {
 			continue
@@ -157,7 +157,7 @@ func (i *importer) zone(out *page, indent int, j *Jail) {
 	if !ok || value.s == "" {
 		return
 	}
-	m := offset().FindStringSubmatch(value.s)
+	m := offset.Get().FindStringSubmatch(value.s)
 	if m == nil {
 		i.notes.note("logtimezone", "What the name of a zone stands for is not taken over: until you write an offset, as UTC+0100, or a place, as Europe/Zurich, dates that name no zone are local.", i.notes.place(j.Name, "logtimezone", value))
 		return

@@ -61,7 +61,7 @@ var meaning = lazy.Regexp(`(?i)^(true|false|yes|no|on|off|y|n|null)$`)
 // quote is text as a value of YAML.
 func quote(text string) string {
 	switch {
-	case plain().MatchString(text) && !meaning().MatchString(text):
+	case plain.Get().MatchString(text) && !meaning.Get().MatchString(text):
 		return text
 	case strings.ContainsFunc(text, func(r rune) bool { return r == unicode.ReplacementChar || r != ' ' && !unicode.IsPrint(r) }):
 		return double(text)

@@ -3,6 +3,7 @@ package filter
 import (
 	"fmt"
 	"strings"
+	"sync"
 )
 
 // Names of the C locale, in small letters.
@@ -27,47 +28,49 @@ const (
 // dateFields is what the tags of a datepattern, here without their %, stand for. They are those
 // of strptime(3) as fail2ban extends them; a group has the name of what it holds. %ExY is made
 // when a pattern is read: see yearExpr.
-var dateFields = map[string]string{
-	"a":   `(?P<a>` + anyName(weekdays, 3) + `)`,
-	"A":   `(?P<A>` + anyName(weekdays, 0) + `)`,
-	"b":   `(?P<b>` + anyName(months, 3) + `)`,
-	"B":   `(?P<B>` + anyName(months, 0) + `)`,
-	"d":   looseDay,
-	"f":   `(?P<f>[0-9]{1,6})`,
-	"G":   `(?P<G>[0-9]{4})`,
-	"H":   looseHour,
-	"I":   `(?P<I>1[0-2]|0[1-9]|[1-9])`,
-	"j":   `(?P<j>36[0-6]|3[0-5][0-9]|[12][0-9][0-9]|0[1-9][0-9]|00[1-9]|[1-9][0-9]|0[1-9]|[1-9])`,
-	"k":   ` ?(?P<H>[0-2]?[0-9])`,
-	"l":   ` ?(?P<I>1?[0-9])`,
-	"m":   looseMonth,
-	"M":   minute,
-	"p":   `(?P<p>am|pm)`,
-	"S":   second,
-	"u":   `(?P<u>[1-7])`,
-	"U":   `(?P<U>` + week + `)`,
-	"V":   `(?P<V>5[0-3]|0[1-9]|[1-4][0-9]|[0-9])`,
-	"w":   `(?P<w>[0-6])`,
-	"W":   `(?P<W>` + week + `)`,
-	"y":   `(?P<y>` + digits2 + `)`,
-	"Y":   `(?P<Y>[0-9]{4})`,
-	"z":   `(?P<z>Z|UTC|GMT|` + zoneOffset + `)`,
-	"Z":   `(?P<Z>Z|[A-Z]{3,5})`,
-	"c":   `(?P<a>` + anyName(weekdays, 3) + `)\s+(?P<b>` + anyName(months, 3) + `)\s+` + cDay + `\s+` + cClock + `\s+(?P<Y>[0-9]{4})`,
-	"x":   `(?P<m>1[0-2]|0[1-9]|[1-9])/` + cDay + `/(?P<y>` + digits2 + `)`,
-	"X":   cClock,
-	"Exd": `(?P<d>[12][0-9]|0[1-9]|3[01])`,
-	"ExH": `(?P<H>[01][0-9]|2[0-3])`,
-	"Exk": ` ?` + looseHour,
-	"Exl": ` ?(?P<I>1[0-2]|[0-9])`,
-	"Exm": `(?P<m>0[1-9]|1[0-2])`,
-	"ExM": `(?P<M>[0-5][0-9])`,
-	"ExS": `(?P<S>[0-5][0-9]|6[01])`,
-	"Exy": `(?P<y>` + digits2 + `)`,
-	"Exz": `(?P<z>(?:` + zoneName + `)?` + zoneOffset + `|` + zoneName + `)`,
-	"ExZ": `(?P<Z>` + zoneName + `)`,
-	"%":   `%`,
-}
+var dateFields = sync.OnceValue(func() map[string]string {
+	return map[string]string{
+		"a":   `(?P<a>` + anyName(weekdays, 3) + `)`,
+		"A":   `(?P<A>` + anyName(weekdays, 0) + `)`,
+		"b":   `(?P<b>` + anyName(months, 3) + `)`,
+		"B":   `(?P<B>` + anyName(months, 0) + `)`,
+		"d":   looseDay,
+		"f":   `(?P<f>[0-9]{1,6})`,
+		"G":   `(?P<G>[0-9]{4})`,
+		"H":   looseHour,
+		"I":   `(?P<I>1[0-2]|0[1-9]|[1-9])`,
+		"j":   `(?P<j>36[0-6]|3[0-5][0-9]|[12][0-9][0-9]|0[1-9][0-9]|00[1-9]|[1-9][0-9]|0[1-9]|[1-9])`,
+		"k":   ` ?(?P<H>[0-2]?[0-9])`,
+		"l":   ` ?(?P<I>1?[0-9])`,
+		"m":   looseMonth,
+		"M":   minute,
+		"p":   `(?P<p>am|pm)`,
+		"S":   second,
+		"u":   `(?P<u>[1-7])`,
+		"U":   `(?P<U>` + week + `)`,
+		"V":   `(?P<V>5[0-3]|0[1-9]|[1-4][0-9]|[0-9])`,
+		"w":   `(?P<w>[0-6])`,
+		"W":   `(?P<W>` + week + `)`,
+		"y":   `(?P<y>` + digits2 + `)`,
+		"Y":   `(?P<Y>[0-9]{4})`,
+		"z":   `(?P<z>Z|UTC|GMT|` + zoneOffset + `)`,
+		"Z":   `(?P<Z>Z|[A-Z]{3,5})`,
+		"c":   `(?P<a>` + anyName(weekdays, 3) + `)\s+(?P<b>` + anyName(months, 3) + `)\s+` + cDay + `\s+` + cClock + `\s+(?P<Y>[0-9]{4})`,
+		"x":   `(?P<m>1[0-2]|0[1-9]|[1-9])/` + cDay + `/(?P<y>` + digits2 + `)`,
+		"X":   cClock,
+		"Exd": `(?P<d>[12][0-9]|0[1-9]|3[01])`,
+		"ExH": `(?P<H>[01][0-9]|2[0-3])`,
+		"Exk": ` ?` + looseHour,
+		"Exl": ` ?(?P<I>1[0-2]|[0-9])`,
+		"Exm": `(?P<m>0[1-9]|1[0-2])`,
+		"ExM": `(?P<M>[0-5][0-9])`,
+		"ExS": `(?P<S>[0-5][0-9]|6[01])`,
+		"Exy": `(?P<y>` + digits2 + `)`,
+		"Exz": `(?P<z>(?:` + zoneName + `)?` + zoneOffset + `|` + zoneName + `)`,
+		"ExZ": `(?P<Z>` + zoneName + `)`,
+		"%":   `%`,
+	}
+})
 
 // Parts of %c, %x and %X: asctime's order, one and two digits.
 const (
@@ -106,7 +109,7 @@ func expandFields(pattern string, year int) (regex string, folded bool, err erro
 			return expr.String(), folded, nil
 		}
 		tag := tagOf(after)
-		field, ok := dateFields[tag]
+		field, ok := dateFields()[tag]
 		if tag == "ExY" {
 			field, ok = yearExpr(year), true
 		}

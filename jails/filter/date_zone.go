@@ -2,13 +2,15 @@ package filter
 
 import (
 	"strings"
+	"sync"
 	"time"
 )
 
 // zoneOffsets are the names of zones that a date may have, in seconds east of UTC: those that
 // fail2ban 1.0.2 knows. A name that more than one zone has is the one's that fail2ban takes;
 // the single letters are those of the armed forces.
-var zoneOffsets = readZones(`
+var zoneOffsets = sync.OnceValue(func() map[string]int {
+	return readZones(`
 		-1200 Y
 		-1100 X NUT SST
 		-1000 W CKT HST TKT HAST TAHT
@@ -48,6 +50,7 @@ var zoneOffsets = readZones(`
 		+1200 M FJT MHT TVT WFT ANAT GILT NZST PETT ANAST MAGST PETST
 		+1300 FJST NZDT
 	`)
+})
 
 func readZones(table string) map[string]int {
 	offsets := make(map[string]int)
@@ -74,7 +77,7 @@ func zoneOffsetOf(zone string) (seconds int, ok bool) {
 		name, offset = zone[:sign], zone[sign:]
 	}
 	if name != "" {
-		if seconds, ok = zoneOffsets[name]; !ok || offset == "" {
+		if seconds, ok = zoneOffsets()[name]; !ok || offset == "" {
 			return seconds, ok
 		}
 	}

@@ -49,12 +49,12 @@ var renamed = map[string]string{"id": "fid", "port": "fport"}
 // expandFail2ban replaces fail2ban's tags. What looks like a tag and is none is text.
 func expandFail2ban(regex string) string {
 	open := make(map[string]bool)
-	return fail2banTag().ReplaceAllStringFunc(regex, func(tag string) string {
+	return fail2banTag.Get().ReplaceAllStringFunc(regex, func(tag string) string {
 		name := tag[1 : len(tag)-1]
 		if meaning, ok := fail2banTags[name]; ok {
 			return meaning
 		}
-		parts := fail2banGroup().FindStringSubmatch(name)
+		parts := fail2banGroup.Get().FindStringSubmatch(name)
 		switch {
 		case parts == nil:
 			return tag

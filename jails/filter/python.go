@@ -29,7 +29,7 @@ var innerFlags = lazy.Regexp(`(^|[^\\])\((?:\?:)?(\(\?[a-z]+)\)`)
 
 // pythonPattern reads a regex; multi is whether ^ and $ are those of lines, as with re.MULTILINE.
 func pythonPattern(text string, multi bool) (*pattern, error) {
-	text = innerFlags().ReplaceAllString(text, "$1$2:")
+	text = innerFlags.Get().ReplaceAllString(text, "$1$2:")
 	p := &parser{text: text, flags: flags{multi: multi}}
 	p.readGlobalFlags()
 	return p.read()
@@ -41,7 +41,7 @@ var leadingFlags = lazy.Regexp(`^\(\?([ims]+)\)`)
 // nativePattern reads a regex of our own dialect that package regexp does not take.
 func nativePattern(text string) (*pattern, error) {
 	p := &parser{native: true, flags: flags{ascii: true}}
-	if found := leadingFlags().FindStringSubmatch(text); found != nil {
+	if found := leadingFlags.Get().FindStringSubmatch(text); found != nil {
 		p.set(found[1], true)
 		text = text[len(found[0]):]
 	}
@@ -69,7 +69,7 @@ func (p *parser) read() (*pattern, error) {
 var globalFlags = lazy.Regexp(`(?:\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\(\?[aiLmsux]+\))`)
 
 func (p *parser) readGlobalFlags() {
-	p.text = globalFlags().ReplaceAllStringFunc(p.text, func(found string) string {
+	p.text = globalFlags.Get().ReplaceAllStringFunc(p.text, func(found string) string {
 		if !strings.HasPrefix(found, "(?") {
 			return found
 		}
@@ -273,7 +273,7 @@ func (p *parser) count() (min, max int, ok bool) {
 	case p.take("?"):
 		return 0, 1, true
 	}
-	found := aCount().FindStringSubmatch(p.text[p.at:])
+	found := aCount.Get().FindStringSubmatch(p.text[p.at:])
 	if found == nil || found[0] == "{}" || len(found[1])+len(found[3]) > 10 {
 		return 0, 0, false // a brace like any other character
 	}
@@ -355,7 +355,7 @@ var aName = lazy.Regexp(`^[A-Za-z_][0-9A-Za-z_]*`)
 
 // name reads the name of a group up to end.
 func (p *parser) name(end string) (string, error) {
-	name := aName().FindString(p.text[p.at:])
+	name := aName.Get().FindString(p.text[p.at:])
 	p.at += len(name)
 	if name == "" || !p.take(end) {
 		return "", errors.New("a group has no proper name")
@@ -395,7 +395,7 @@ var aReference = lazy.Regexp(`^(?:\d+|[A-Za-z_][0-9A-Za-z_]*)\)`)
 
 // cond reads (?(group)yes|no).
 func (p *parser) cond(outer flags) (*node, error) {
-	name := aReference().FindString(p.text[p.at:])
+	name := aReference.Get().FindString(p.text[p.at:])
 	if name == "" {
 		return nil, errors.New("a condition has no proper group")
 	}
@@ -422,7 +422,7 @@ var someFlags = lazy.Regexp(`^([aiLmsux]*)(?:-([imsx]+))?:`)
 
 // localFlags reads i: or i-m:.
 func (p *parser) localFlags() error {
-	found := someFlags().FindStringSubmatch(p.text[p.at:])
+	found := someFlags.Get().FindStringSubmatch(p.text[p.at:])
 	if found == nil {
 		text := p.text[p.at:]
 		return fmt.Errorf("unknown kind of group: %.20q", "(?"+text)

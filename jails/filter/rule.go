@@ -74,7 +74,7 @@ func nativeRunner(written, expanded string) (runner, error) {
 		}
 		return linearTree(expanded, parsed, groups), nil
 	}
-	if !looksAround().MatchString(expanded) {
+	if !looksAround.Get().MatchString(expanded) {
 		return runner{}, explain(written, err)
 	}
 	p, err := nativePattern(expanded)
@@ -99,7 +99,7 @@ func misread(written string) error {
 		return errors.New("has a line break, which no line has: write a list with one regex an item, without |")
 	}
 	if strings.Contains(written, "%(") {
-		if found := interpolation().FindString(written); found != "" {
+		if found := interpolation.Get().FindString(written); found != "" {
 			return fmt.Errorf("%.60s is fail2ban's and means nothing here: write it out, <PREFIX> for __prefix_line", found)
 		}
 	}

@@ -73,7 +73,7 @@ func (s *shape) native(c *compiler, written string) (string, error) {
 		marks[tag] = s.mark(tag, c.tags[tag], n)
 	}
 	marked, err := expand(written, marks)
-	s.whole = !looksAround().MatchString(marked)
+	s.whole = !looksAround.Get().MatchString(marked)
 	if err != nil || s.whole {
 		return marked, err
 	}
@@ -102,7 +102,7 @@ func (s *shape) mark(tag, meaning string, n int) string {
 func (s *shape) fail2ban(c *compiler, written string) (string, error) {
 	names := slices.Sorted(maps.Keys(fail2banTags))
 	var wrong error
-	marked := fail2banTag().ReplaceAllStringFunc(written, func(tag string) string {
+	marked := fail2banTag.Get().ReplaceAllStringFunc(written, func(tag string) string {
 		name := tag[1 : len(tag)-1]
 		meaning := fail2banTags[name]
 		if !strings.Contains(meaning, f2bIP4) && !strings.Contains(meaning, f2bIP6) {

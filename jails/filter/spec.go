@@ -122,7 +122,7 @@ func (s *Spec) checkRules() yamldoc.Errors {
 			fail(".regex", "is missing")
 		}
 		for _, mode := range rule.V.Modes {
-			if !modeName().MatchString(mode.V) {
+			if !modeName.Get().MatchString(mode.V) {
 				fail(".modes", fmt.Sprintf("%.60q is no name of a mode", mode.V))
 			}
 		}
