@@ -69,7 +69,9 @@ func linear(expr string, groups []string) (runner, error) {
 	if err != nil {
 		return runner{}, err
 	}
-	return linearTree(expr, parsed, groups), nil
+	m, now := linearTree(expr, parsed, groups), needsOf(parsed) // while it is parsed: most of these rules are asked
+	m.needs = func() needs { return now }
+	return m, nil
 }
 
 // A tree is a parsed regex on its way to the automaton. It is large, and nil once it is there.
@@ -81,8 +83,17 @@ func linearTree(expr string, parsed *syntax.Regexp, groups []string) runner {
 		tree:   &tree{parsed},
 		auto:   sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expr) }),
 		groups: groups,
-		needs:  sync.OnceValue(func() needs { return needsOf(expr) }),
+		needs:  sync.OnceValue(func() needs { return needsOf(mustParse(expr)) }),
 	}
+}
+
+// mustParse parses a regex that has been parsed before.
+func mustParse(expr string) *syntax.Regexp {
+	parsed, err := syntax.Parse(expr, syntax.Perl)
+	if err != nil {
+		panic(err)
+	}
+	return parsed
 }
 
 // runner makes p ready for the engine that it needs.

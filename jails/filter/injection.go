@@ -242,7 +242,8 @@ type attack struct {
 	reader        *Reader
 	rule          int
 	segments      []segment
-	host          int // index of the segment that names whom
+	line          []byte // of them, as it was read last
+	host          int    // index of the segment that names whom
 	true, planted netip.Addr
 	lures         []string
 	fits          map[*syntax.Regexp]*regexp.Regexp // what the wild parts take
@@ -262,7 +263,7 @@ func (a *attack) begin() bool {
 				a.segments[i].text = a.filter.aHeader()
 			}
 		}
-		if who, _ := a.read(text(a.segments)); who == a.true {
+		if who, _ := a.read(); who == a.true {
 			return true
 		}
 	}
@@ -278,18 +279,20 @@ func (f *Filter) aHeader() string {
 	return "h " + daemon + "[1]: "
 }
 
-func text(segments []segment) string {
-	var b strings.Builder
+func text(segments []segment) string { return string(appendText(nil, segments)) }
+
+func appendText(to []byte, segments []segment) []byte {
 	for _, s := range segments {
-		b.WriteString(s.text)
+		to = append(to, s.text...)
 	}
-	return b.String()
+	return to
 }
 
-// read is who comes out of line to be banned, and by which rule.
-func (a *attack) read(line string) (netip.Addr, int) {
+// read is who comes out of the line to be banned, and by which rule.
+func (a *attack) read() (netip.Addr, int) {
+	a.line = appendText(a.line[:0], a.segments)
 	a.reader.renew()
-	got := a.reader.Read([]byte(line), sampleTime)
+	got := a.reader.Read(a.line, sampleTime)
 	if got.Outcome != Matched || a.filter.rules[got.Rule].Trust == Untrusted {
 		return netip.Addr{}, 0
 	}
@@ -349,15 +352,15 @@ func (a *attack) texts(i int) []string {
 
 // plant has the client write planted into segment i and looks at who comes out.
 func (a *attack) plant(i int, planted string) (Injection, bool) {
-	segments := slices.Clone(a.segments)
-	segments[i].text = planted
-	line := text(segments)
-	who, by := a.read(line)
+	before := a.segments[i].text
+	a.segments[i].text = planted
+	who, by := a.read()
+	a.segments[i].text = before
 	if who != a.planted {
 		return Injection{}, false
 	}
-	from := len(text(segments[:i]))
-	found := Injection{Verdict: Escapes, Rule: a.rule, By: by, part: func() string { return a.part(i) }, Line: line, From: from, To: from + len(planted), True: a.true, Planted: who}
+	from := len(text(a.segments[:i]))
+	found := Injection{Verdict: Escapes, Rule: a.rule, By: by, part: func() string { return a.part(i) }, Line: string(a.line), From: from, To: from + len(planted), True: a.true, Planted: who}
 	if a.admits(a.segments[i], planted) {
 		found.Verdict = Moves
 	}

@@ -6,17 +6,16 @@ import (
 	"unicode/utf8"
 )
 
-// literals are texts that every match of expr holds, one behind the other.
-func literals(expr string) [][]byte {
-	parsed, err := syntax.Parse(expr, syntax.Perl)
-	if err != nil {
-		return nil
-	}
+// literals are texts that every match of a regex holds, one behind the other.
+func literals(parsed *syntax.Regexp) [][]byte {
 	var run literalRun
-	run.add(parsed.Simplify())
+	run.add(parsed)
 	run.end()
 	return run.texts
 }
+
+// fewTimes is how many repetitions of a text count for its length.
+const fewTimes = 4
 
 // shortest is the length of the shortest literal that is worth looking for.
 const shortest = 3
@@ -48,6 +47,13 @@ func (l *literalRun) add(re *syntax.Regexp) {
 		l.end()
 		l.add(re.Sub[0])
 		l.end()
+	case syntax.OpRepeat:
+		for range min(re.Min, fewTimes) {
+			l.add(re.Sub[0])
+		}
+		if re.Max != re.Min || re.Min > fewTimes {
+			l.end()
+		}
 	case syntax.OpEmptyMatch, syntax.OpBeginText, syntax.OpEndText, syntax.OpBeginLine, syntax.OpEndLine,
 		syntax.OpWordBoundary, syntax.OpNoWordBoundary:
 		// No width: what stands before and behind stands in a row.
@@ -78,8 +84,8 @@ type needs struct {
 	rarest []byte
 }
 
-func needsOf(expr string) needs {
-	n := needs{texts: literals(expr)}
+func needsOf(parsed *syntax.Regexp) needs {
+	n := needs{texts: literals(parsed)}
 	for _, text := range n.texts {
 		if len(text) > len(n.rarest) {
 			n.rarest = text

@@ -24,6 +24,11 @@ func newMemory(maxlines int) *memory {
 	return &memory{lines: buffer{most: maxlines}, failure: &unfailed}
 }
 
+// renew has m forget everything. What it held is written over.
+func (m *memory) renew() {
+	*m = memory{lines: buffer{most: m.lines.most}, failure: &unfailed, view: m.view[:0], inner: m.inner[:0], copied: m.copied[:0]}
+}
+
 // unfailed is the failure of a line that is none. Nobody changes it.
 var unfailed failure
 

@@ -29,10 +29,30 @@ var innerFlags = lazy.Regexp(`(^|[^\\])\((?:\?:)?(\(\?[a-z]+)\)`)
 
 // pythonPattern reads a regex; multi is whether ^ and $ are those of lines, as with re.MULTILINE.
 func pythonPattern(text string, multi bool) (*pattern, error) {
+	if !flagsIn(text) {
+		return (&parser{text: text, flags: flags{multi: multi}}).read()
+	}
 	text = innerFlags.Get().ReplaceAllString(text, "$1$2:")
 	p := &parser{text: text, flags: flags{multi: multi}}
 	p.readGlobalFlags()
 	return p.read()
+}
+
+// someLetters are those of flags, and others that might be meant for one.
+const someLetters = "abcdefghijklmnopqrstuvwxyzL"
+
+// flagsIn reports whether anything like (?i) stands in text, in which case regexes look for what it means there.
+func flagsIn(text string) bool {
+	for {
+		_, behind, found := strings.Cut(text, "(?")
+		if !found {
+			return false
+		}
+		if rest := strings.TrimLeft(behind, someLetters); len(rest) < len(behind) && strings.HasPrefix(rest, ")") {
+			return true
+		}
+		text = behind
+	}
 }
 
 // leadingFlags are those of a whole regex in Go's dialect.

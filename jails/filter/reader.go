@@ -95,7 +95,7 @@ func (r *Reader) forget() {
 // renew makes r as it was before the first line, but for what it has learned of dates.
 func (r *Reader) renew() {
 	if r.memory != nil {
-		r.memory = newMemory(r.filter.maxlines)
+		r.memory.renew()
 	}
 	r.pre.texts, r.rules.texts, r.ignore.texts = 0, 0, 0 // it goes on with the machines that readers share
 }

@@ -98,29 +98,34 @@ func (s *shape) mark(tag, meaning string, n int) string {
 	return string(mark)
 }
 
-// fail2ban is a regex of fail2ban's with marks for the tags that find an address.
-func (s *shape) fail2ban(c *compiler, written string) (string, error) {
-	names := slices.Sorted(maps.Keys(fail2banTags))
-	var wrong error
-	marked := fail2banTag.Get().ReplaceAllStringFunc(written, func(tag string) string {
-		name := tag[1 : len(tag)-1]
+// fail2banHosts are the tags of fail2ban's that find an address, in order, and what they stand for as an automaton reads it.
+var fail2banHosts = sync.OnceValues(func() (names, meanings []string) {
+	for _, name := range slices.Sorted(maps.Keys(fail2banTags)) {
 		meaning := fail2banTags[name]
 		if !strings.Contains(meaning, f2bIP4) && !strings.Contains(meaning, f2bIP6) {
-			return tag
+			continue
 		}
 		p, err := pythonPattern(meaning, false)
 		if err != nil {
-			wrong = err
+			panic(err) // part of the program, as a regex that does not compile
+		}
+		names, meanings = append(names, name), append(meanings, p.write(Linear))
+	}
+	return names, meanings
+})
+
+// fail2ban is a regex of fail2ban's with marks for the tags that find an address.
+func (s *shape) fail2ban(c *compiler, written string) (string, error) {
+	names, meanings := fail2banHosts()
+	marked := fail2banTag.Get().ReplaceAllStringFunc(written, func(tag string) string {
+		n, ok := slices.BinarySearch(names, tag[1:len(tag)-1])
+		if !ok {
 			return tag
 		}
-		n, _ := slices.BinarySearch(names, name)
 		mark := headerMark + 1 + rune(n)
-		s.meaning[mark], s.names[mark] = p.write(Linear), tag
+		s.meaning[mark], s.names[mark] = meanings[n], tag
 		return string(mark)
 	})
-	if wrong != nil {
-		return "", wrong
-	}
 	p, err := pythonPattern(expandFail2ban(marked), c.multi)
 	if err != nil {
 		return "", err
@@ -323,10 +328,8 @@ const wide = 80
 // printable counts the printing characters of ASCII in the ranges of a class.
 func printable(ranges []rune) int {
 	n := 0
-	for r := ' '; r <= '~'; r++ {
-		if inRanges(ranges, r) {
-			n++
-		}
+	for i := 0; i+1 < len(ranges) && ranges[i] <= '~'; i += 2 { // they are sorted
+		n += max(0, int(min(ranges[i+1], '~')-max(ranges[i], ' '))+1)
 	}
 	return n
 }
