@@ -53,7 +53,7 @@ type runner struct {
 	back   *regexp2.Regexp       // nil: Linear
 	groups []string              // names, by index; one name may stand for several groups
 	guards *guarded              // Backtracking: what expr is guarded by; nil: it is not
-	needs  func() needs          // of expr
+	needs  needs                 // of expr
 }
 
 func (m *runner) engine() Engine {
@@ -65,13 +65,11 @@ func (m *runner) engine() Engine {
 
 // linear makes the runner of a regex in Go's dialect. What few lines need is made for the first of them.
 func linear(expr string, groups []string) (runner, error) {
-	parsed, err := syntax.Parse(expr, syntax.Perl)
+	parsed, err := syntaxTree(expr)
 	if err != nil {
 		return runner{}, err
 	}
-	m, now := linearTree(expr, parsed, groups), needsOf(parsed) // while it is parsed: most of these rules are asked
-	m.needs = func() needs { return now }
-	return m, nil
+	return linearTree(expr, parsed, groups), nil
 }
 
 // A tree is a parsed regex on its way to the automaton. It is large, and nil once it is there.
@@ -83,17 +81,8 @@ func linearTree(expr string, parsed *syntax.Regexp, groups []string) runner {
 		tree:   &tree{parsed},
 		auto:   sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expr) }),
 		groups: groups,
-		needs:  sync.OnceValue(func() needs { return needsOf(mustParse(expr)) }),
+		needs:  needsOf(parsed),
 	}
-}
-
-// mustParse parses a regex that has been parsed before.
-func mustParse(expr string) *syntax.Regexp {
-	parsed, err := syntax.Parse(expr, syntax.Perl)
-	if err != nil {
-		panic(err)
-	}
-	return parsed
 }
 
 // runner makes p ready for the engine that it needs.
@@ -109,18 +98,14 @@ func (p *pattern) runner() (runner, error) {
 		return runner{}, fmt.Errorf("cannot be run: %w", err)
 	}
 	back.MatchTimeout = matchLimit
-	guards, expr := p.guarded(), ""
+	m, guards := runner{}, p.guarded()
 	if guards != nil {
-		expr = guards.expr
-	} else {
-		expr = p.wider()
+		m = linearTree(guards.expr, guards.tree, p.groups)
+		guards.tree = nil
+	} else if m, err = linear(p.wider(), p.groups); err != nil {
+		m = runner{groups: p.groups}
 	}
-	m, err := linear(expr, p.groups)
-	if err != nil {
-		m, guards = runner{groups: p.groups}, nil
-	}
-	m.guards = guards
-	m.back = back
+	m.guards, m.back = guards, back
 	return m, nil
 }
 
@@ -129,7 +114,7 @@ type budget struct{ spent time.Duration }
 
 // mayMatch reports whether text holds what m's matches hold. Few other lines do, so that
 // long hostile ones cost little more than reading them.
-func (m *runner) mayMatch(text []byte) bool { return m.expr == "" || m.needs().in(text) }
+func (m *runner) mayMatch(text []byte) bool { return m.expr == "" || m.needs.in(text) }
 
 // match reports whether m matches text; a regex that takes too long does not.
 func (m *runner) match(text []byte) bool {

@@ -16,8 +16,9 @@ import (
 // engine takes: none before it matched even without them. If one does not, that engine has to be asked.
 type guarded struct {
 	expr   string
-	labels [][]string // what the groups of the pattern are called in expr: a group may be there several times
-	index  [][]int    // and where they are
+	tree   *syntax.Regexp // of expr, until somebody takes it
+	labels [][]string     // what the groups of the pattern are called in expr: a group may be there several times
+	index  [][]int        // and where they are
 	guards []guard
 }
 
@@ -50,10 +51,11 @@ func (p *pattern) guarded() *guarded {
 
 // place finds out where the groups are, of the pattern and of the guards.
 func (g *guarded) place() bool {
-	tree, err := syntax.Parse(g.expr, syntax.Perl)
+	tree, err := syntaxTree(g.expr)
 	if err != nil || tree.MaxCap() >= dfaGroups {
 		return false
 	}
+	g.tree = tree
 	at := make(map[string]int)
 	for i, name := range tree.CapNames() {
 		at[name] = i

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"unicode"
 )
 
 // A shape is a regex as a tree in which a tag is one character of its own, so that what
@@ -177,7 +178,8 @@ func (s *shape) written(re *syntax.Regexp) string {
 // classTexts are classes as String writes them, by their ranges. Few are not \S, \d or [^"].
 var classTexts sync.Map
 
-// classText is what String says of a class, for which it looks at every character there is.
+// classText is what String says of a class, for which it looks at every character that the class has: of what a class leaves out,
+// if that is how it was written, there are fewer.
 func classText(ranges []rune) string {
 	var name []byte
 	for _, r := range ranges {
@@ -187,9 +189,27 @@ func classText(ranges []rune) string {
 	if text, ok := classTexts.Load(key); ok {
 		return text.(string)
 	}
-	text := (&syntax.Regexp{Op: syntax.OpCharClass, Rune: ranges}).String()
+	text := ""
+	if others := complement(ranges); others != nil {
+		text = "[^" + (&syntax.Regexp{Op: syntax.OpCharClass, Rune: others}).String()[len("["):]
+	} else {
+		text = (&syntax.Regexp{Op: syntax.OpCharClass, Rune: ranges}).String()
+	}
 	classTexts.Store(key, text)
 	return text
+}
+
+// complement is what ranges leave out, where they begin and end with the first and the last character there is.
+func complement(ranges []rune) []rune {
+	last := len(ranges) - 1
+	if last < 2 || ranges[0] != 0 || ranges[last] != unicode.MaxRune {
+		return nil
+	}
+	var others []rune
+	for i := 1; i < last; i += 2 {
+		others = append(others, ranges[i]+1, ranges[i+1]-1)
+	}
+	return others
 }
 
 // escaped is how a syntax.Regexp writes a mark.
