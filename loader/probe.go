@@ -4,10 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
-	"github.com/cilium/ebpf/rlimit"
 	"golang.org/x/sys/unix"
 )
 
@@ -100,7 +100,10 @@ func liftMemlock() error {
 	if _, _, errno := unix.Syscall(unix.SYS_BPF, noCommand, 0, 0); errno == unix.ENOSYS {
 		return fmt.Errorf("call bpf(2): %w", errno)
 	}
-	err := rlimit.RemoveMemlock()
+	counts, err := countsMemlock()
+	if err == nil && counts {
+		err = unix.Prlimit(0, unix.RLIMIT_MEMLOCK, &unix.Rlimit{Cur: unix.RLIM_INFINITY, Max: unix.RLIM_INFINITY}, nil)
+	}
 	if errors.Is(err, unix.EPERM) {
 		return fmt.Errorf("lift the memory lock limit: %w: this kernel counts maps as locked memory, which takes LimitMEMLOCK=infinity or CAP_SYS_RESOURCE", unix.EPERM)
 	}
@@ -109,6 +112,26 @@ func liftMemlock() error {
 	}
 	return nil
 }
+
+// countsMemlock reports whether the kernel counts maps as locked memory: then it refuses one where none may be locked. It is
+// what package rlimit of cilium/ebpf finds out at the start of every program, whether that has to do with the kernel or not.
+var countsMemlock = sync.OnceValues(func() (counts bool, err error) {
+	var limit unix.Rlimit
+	if err := unix.Prlimit(0, unix.RLIMIT_MEMLOCK, nil, &limit); err != nil {
+		return false, err
+	}
+	if err := unix.Prlimit(0, unix.RLIMIT_MEMLOCK, &unix.Rlimit{Cur: 0, Max: limit.Max}, nil); err != nil {
+		return false, err
+	}
+	m, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.Array, KeySize: 4, ValueSize: 4, MaxEntries: 1})
+	if err == nil {
+		m.Close()
+	}
+	if counts = errors.Is(err, unix.EPERM); counts {
+		err = nil
+	}
+	return counts, errors.Join(err, unix.Prlimit(0, unix.RLIMIT_MEMLOCK, &limit, nil))
+})
 
 // MissingCapabilities lists what this thread lacks of what XDP takes; empty: nothing.
 func MissingCapabilities() string { return missingCapabilities() }
