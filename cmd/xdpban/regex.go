@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"runtime/debug"
 	"strconv"
 	"strings"
 	"time"
@@ -165,9 +164,7 @@ func (p *program) try(t *trial, log io.Reader) error {
 		tell = t.tellJSON(out)
 	}
 	p.printing = p.json || t.printMissed || t.printMatched || t.printIgnored
-	before := debug.SetGCPercent(50) // the log is long, what is kept of it small
 	failed := t.read(log, tell, p.bar(log))
-	debug.SetGCPercent(before)
 	if failed != nil && t.lines == 0 {
 		return failed
 	}
