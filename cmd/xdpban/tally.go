@@ -130,7 +130,7 @@ func (s sourceTrial) id() string {
 
 // most are the n sources with most hits, or all if they are fewer.
 func (t *tally) most(n int) []sourceTrial {
-	var best []sourceTrial
+	best := make([]sourceTrial, 0, min(n, t.sources())+1)
 	keep := func(s *sightings, number *[16]byte, name string) {
 		if len(best) == n && int(s.hits) < best[n-1].hits {
 			return // most do

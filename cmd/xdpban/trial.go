@@ -112,9 +112,10 @@ func (t *trial) measure() {
 type excerpt struct {
 	lines [][]byte
 	bytes int
-	step  int // one line in so many is kept
-	room  int // bytes at most
-	next  int // number of the next one
+	step  int      // one line in so many is kept
+	room  int      // bytes at most
+	next  int      // number of the next one
+	spare [][]byte // lines that went, for others that come
 }
 
 // add keeps line number n or not. Where there is no more room every second of them goes.
@@ -123,7 +124,11 @@ func (e *excerpt) add(n int, line []byte) {
 		return
 	}
 	e.step = max(e.step, 1)
-	e.lines = append(e.lines, bytes.Clone(line))
+	var kept []byte
+	if last := len(e.spare) - 1; last >= 0 {
+		kept, e.spare = e.spare[last][:0], e.spare[:last]
+	}
+	e.lines = append(e.lines, append(kept, line...))
 	e.bytes += len(line)
 	for e.bytes > e.room && len(e.lines) > 1 {
 		e.thin()
@@ -139,6 +144,8 @@ func (e *excerpt) thin() {
 		if i%2 == 0 {
 			kept = append(kept, line)
 			e.bytes += len(line)
+		} else {
+			e.spare = append(e.spare, line)
 		}
 	}
 	clear(e.lines[len(kept):])
