@@ -171,18 +171,18 @@ const (
 
 // lastLines are the last lines of a log, without the first of them, of which a part may be missing.
 func lastLines(path string) ([][]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() { // a pipe would have its reader wait
+		return nil, &fs.PathError{Op: "read", Path: path, Err: fmt.Errorf("is no regular file")}
+	}
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer file.Close()
-	info, err := file.Stat()
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, &fs.PathError{Op: "read", Path: path, Err: fmt.Errorf("is no regular file")}
-	}
 	from := max(info.Size()-lastBytes, 0)
 	text, err := io.ReadAll(io.NewSectionReader(file, from, lastBytes))
 	if err != nil {
