@@ -194,6 +194,22 @@ func TestASecondDaemonIsRefused(t *testing.T) {
 	again.Close()
 }
 
+func TestAFileIsNotTakenForAnOldSocket(t *testing.T) {
+	for _, name := range []string{"xdpban.yaml", "xdpban.yaml.new"} {
+		dir := t.TempDir()
+		path, file := filepath.Join(dir, "xdpban.yaml"), filepath.Join(dir, name)
+		if err := os.WriteFile(file, []byte("jails: {}\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := control.Listen(path); err == nil || err.Error() != "listen on "+file+": something else than a socket is there" {
+			t.Errorf("Listen beside a file %s: %v", name, err)
+		}
+		if text, err := os.ReadFile(file); string(text) != "jails: {}\n" {
+			t.Errorf("%s holds %q, %v", name, text, err)
+		}
+	}
+}
+
 func TestOthersMayNotUseTheSocket(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "xdpban.sock")
 	server, err := control.Listen(path)

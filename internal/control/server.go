@@ -62,9 +62,9 @@ func Listen(path string) (*Server, error) {
 		return nil, err
 	}
 	// We hold the lock: a socket that is still there belongs to nobody.
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := removeSocket(path); err != nil {
 		lock.Close()
-		return nil, fmt.Errorf("remove the old socket: %w", err)
+		return nil, err
 	}
 	listener, err := listenPrivately(path)
 	if err != nil {
@@ -95,11 +95,27 @@ func Lock(path string) (*os.File, error) {
 	return nil, fmt.Errorf("take %s: %w", path, err)
 }
 
+// removeSocket removes what an earlier daemon left at path. Anything but a socket is a file of
+// somebody's, whose path was given by mistake.
+func removeSocket(path string) error {
+	info, err := os.Lstat(path)
+	if err == nil && info.Mode().Type() != os.ModeSocket {
+		return fmt.Errorf("listen on %s: something else than a socket is there", path)
+	}
+	if err == nil {
+		err = os.Remove(path)
+	}
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("remove the old socket: %w", err)
+	}
+	return nil
+}
+
 // listenPrivately opens the socket so that at no moment others may connect to it.
 func listenPrivately(path string) (net.Listener, error) {
 	private := path + ".new"
-	if err := os.Remove(private); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("remove the old socket: %w", err)
+	if err := removeSocket(private); err != nil {
+		return nil, err
 	}
 	before := unix.Umask(0o177)
 	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: private, Net: "unix"})
