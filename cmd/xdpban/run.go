@@ -21,6 +21,9 @@ func runVerb(p *program) *cobra.Command {
 		Example: "  xdpban run -c /etc/xdpban/xdpban.yaml",
 		Args:    arguments(0, 0, ""),
 		RunE: func(c *cobra.Command, _ []string) error {
+			hangups := make(chan os.Signal, 1) // from here on: one that comes early must not end the daemon
+			signal.Notify(hangups, unix.SIGHUP)
+			defer signal.Stop(hangups)
 			path := p.configPath()
 			load := func() (*jails.Config, error) {
 				config, err := jails.Load(path)
@@ -39,7 +42,7 @@ func runVerb(p *program) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return serve(c.Context(), d, log)
+			return serve(c.Context(), d, log, hangups)
 		},
 	}
 }
@@ -53,13 +56,10 @@ func openLog(log *daemon.Log, config *jails.Config) {
 	}
 }
 
-// serve runs d until SIGTERM or SIGINT, and reloads it at SIGHUP.
-func serve(ctx context.Context, d *daemon.Daemon, log *daemon.Log) error {
+// serve runs d until SIGTERM or SIGINT, and reloads it at each of hangups.
+func serve(ctx context.Context, d *daemon.Daemon, log *daemon.Log, hangups <-chan os.Signal) error {
 	ctx, stop := signal.NotifyContext(ctx, unix.SIGTERM, unix.SIGINT)
 	defer stop()
-	hangups := make(chan os.Signal, 1)
-	signal.Notify(hangups, unix.SIGHUP)
-	defer signal.Stop(hangups)
 
 	done := make(chan error)
 	go func() { done <- d.Run(ctx) }()
