@@ -49,6 +49,21 @@ func TestLogsThatADaemonFollows(t *testing.T) {
 			[]Finding{{Note, "log of sshd", "/log: no line since the daemon started, no match yet", "attackers who are in another file are not found", "see whether it is the right one: xdpban explain"}}},
 		{"a problem", control.Jail{Logs: []control.Log{{Path: "/log", Problem: "there is no such file"}}},
 			[]Finding{{Bad, "log of sshd", "/log: there is no such file", "attackers who are in no other log are not found", "see logpath"}}},
+		{"one of two is not there", control.Jail{Logs: []control.Log{{Path: "/log", Last: noon.Add(-time.Second)}, {Path: "/nowhere/log", Problem: "open /nowhere/log: no such file or directory"}}},
+			[]Finding{
+				{OK, "log of sshd", "/log: last line 1s ago, no match yet", "", ""},
+				{Note, "log of sshd", "/nowhere/log: there is no such file", "the daemon waits for it, and follows another of the jail's", "nothing, if this host has no such log; else see logpath"},
+			}},
+		{"neither is there", control.Jail{Logs: []control.Log{{Path: "/nowhere/*.log", Problem: "no file matches"}, {Path: "/nowhere/log", Problem: "open /nowhere/log: no such file or directory"}}},
+			[]Finding{
+				{Bad, "log of sshd", "/nowhere/*.log: no file matches", "attackers who are in no other log are not found", "see logpath"},
+				{Bad, "log of sshd", "/nowhere/log: open /nowhere/log: no such file or directory", "attackers who are in no other log are not found", "see logpath"},
+			}},
+		{"one of two cannot be read", control.Jail{Logs: []control.Log{{Path: "/log", Last: noon.Add(-time.Second)}, {Path: "/", Problem: "open /: is a directory"}}},
+			[]Finding{
+				{OK, "log of sshd", "/log: last line 1s ago, no match yet", "", ""},
+				{Bad, "log of sshd", "/: open /: is a directory", "attackers who are in no other log are not found", "see logpath"},
+			}},
 		{"another clock", control.Jail{Stale: 7},
 			[]Finding{{Note, "log of sshd", "7 matches were too old to count when they were read", "who writes them has another clock or time zone, or wrote late", "compare a line's date with date(1); see logtimezone"}}},
 	} {

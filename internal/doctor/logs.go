@@ -48,6 +48,8 @@ func (e *examination) followed(j control.Jail, log control.Log) {
 		match = "last match " + e.ago(j.LastMatch)
 	}
 	switch {
+	case log.Problem != "" && absent(log.Path) && slices.ContainsFunc(j.Logs, followed):
+		e.add(Note, about, log.Path+": there is no such file", "the daemon waits for it, and follows another of the jail's", "nothing, if this host has no such log; else see logpath")
 	case log.Problem != "":
 		e.add(Bad, about, log.Path+": "+log.Problem, "attackers who are in no other log are not found", "see logpath")
 	case log.Last.IsZero():
@@ -55,6 +57,14 @@ func (e *examination) followed(j control.Jail, log control.Log) {
 	default:
 		e.add(OK, about, fmt.Sprintf("%s: last line %s, %s", log.Path, e.ago(log.Last), match), "", "")
 	}
+}
+
+func followed(log control.Log) bool { return log.Problem == "" }
+
+// absent reports whether nothing is at path, or matches it.
+func absent(path string) bool {
+	paths, err := filepath.Glob(path)
+	return err == nil && len(paths) == 0
 }
 
 // unfollowed looks at the logs of a jail itself, as no daemon does.
