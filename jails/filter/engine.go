@@ -134,14 +134,16 @@ func (m *runner) matches(text []byte, b *budget) (bool, error) {
 // find is where the groups of m stand in text, by pairs of byte offsets, -1 for those that
 // take no part; nil: m does not match. The error is errTimedOut.
 func (m *runner) find(text []byte, b *budget) ([]int, error) {
-	if !m.mayMatch(text) {
+	if !m.mayMatch(text) || m.back != nil && m.expr != "" && !m.auto().Match(text) {
 		return nil, nil
 	}
+	return m.findSeen(text, b)
+}
+
+// findSeen is find in a text that expr, as an automaton has seen, matches.
+func (m *runner) findSeen(text []byte, b *budget) ([]int, error) {
 	if m.back == nil {
 		return m.auto().FindSubmatchIndex(text), nil
-	}
-	if m.expr != "" && !m.auto().Match(text) {
-		return nil, nil
 	}
 	found, err := m.backtrack(string(text), b)
 	return places(found, len(m.groups)), err

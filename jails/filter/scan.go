@@ -136,9 +136,10 @@ func (s *scan) first(text []byte, r *Reader, accept func(*capture) bool) int {
 		if accept(&s.found) {
 			return limit
 		}
-		limit++
+	} else if at, err := rule.findSeen(text, &r.budget); s.takes(limit, at, err, text, r, accept) {
+		return limit
 	}
-	for i := limit; i < len(s.rules); i++ {
+	for i := limit + 1; i < len(s.rules); i++ {
 		if s.try(i, text, r, accept) {
 			return i
 		}
@@ -148,8 +149,12 @@ func (s *scan) first(text []byte, r *Reader, accept func(*capture) bool) int {
 
 // try runs one rule by itself.
 func (s *scan) try(i int, text []byte, r *Reader, accept func(*capture) bool) bool {
-	rule := &s.rules[i]
-	at, err := rule.find(text, &r.budget)
+	at, err := s.rules[i].find(text, &r.budget)
+	return s.takes(i, at, err, text, r, accept)
+}
+
+// takes reports whether accept takes what rule i found by itself.
+func (s *scan) takes(i int, at []int, err error, text []byte, r *Reader, accept func(*capture) bool) bool {
 	if err != nil {
 		late := s.late
 		if late < 0 {
@@ -157,7 +162,7 @@ func (s *scan) try(i int, text []byte, r *Reader, accept func(*capture) bool) bo
 		}
 		r.late = append(r.late, late)
 	}
-	s.found = capture{rule: rule, text: text, at: at}
+	s.found = capture{rule: &s.rules[i], text: text, at: at}
 	return at != nil && accept(&s.found)
 }
 
