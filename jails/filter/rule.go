@@ -20,6 +20,7 @@ type rule struct {
 type compiler struct {
 	dialect Dialect
 	tags    map[string]string // Native: what tags stand for
+	prefix  *syntax.Regexp    // Native: the tree of what <PREFIX> stands for; nil: nobody has asked for it
 	multi   bool              // Fail2ban: ^ and $ are those of lines
 }
 
@@ -58,15 +59,38 @@ func (c *compiler) native(written string) (rule, error) {
 	if err != nil {
 		return rule{}, err
 	}
-	m, err := nativeRunner(written, expanded)
+	m, err := c.nativeRunner(written, expanded)
 	return rule{Rule: Rule{Expanded: expanded}, runner: m}, err
+}
+
+// parse is syntax.Parse of a regex of which the tags are replaced.
+func (c *compiler) parse(expanded string) (*syntax.Regexp, error) {
+	if tree := c.withPrefix(expanded); tree != nil {
+		return tree, nil
+	}
+	return syntax.Parse(expanded, syntax.Perl)
+}
+
+// withPrefix is the tree of a regex that begins with <PREFIX>, whose own tree all share; nil: it does not, or parse has to do without.
+func (c *compiler) withPrefix(expanded string) *syntax.Regexp {
+	behind, ok := strings.CutPrefix(expanded, "^"+c.tags["<PREFIX>"])
+	if !ok || hasFlags(behind) || hasMarks(behind) || strings.Contains(behind, `\x{`) {
+		return nil
+	}
+	if c.prefix == nil {
+		c.prefix, _ = syntax.Parse(c.tags["<PREFIX>"], syntax.Perl)
+	}
+	if c.prefix == nil {
+		return nil
+	}
+	return parseMarked("^"+string(firstClass)+behind, c.prefix)
 }
 
 // looksAround finds what package regexp does not know and the other engine does.
 var looksAround = lazy.Regexp(`\(\?(?:<?[=!]|>|\(|P=)`)
 
-func nativeRunner(written, expanded string) (runner, error) {
-	parsed, err := syntax.Parse(expanded, syntax.Perl)
+func (c *compiler) nativeRunner(written, expanded string) (runner, error) {
+	parsed, err := c.parse(expanded)
 	if err == nil {
 		groups := parsed.CapNames()
 		for i, name := range groups {

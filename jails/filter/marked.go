@@ -1,0 +1,144 @@
+package filter
+
+import (
+	"regexp/syntax"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// Some parts of regexes take package syntax long, and it meets them again and again: <PREFIX>, in each rule of a filter, and
+// classes with Python's \w in them, of which it sorts some 700 ranges. So they are parsed once, alone, and put into the tree of a
+// regex, which has characters for private use in their place.
+
+// parseMarked parses expr with parts in place of its marks, the characters from firstClass on: one for each. nil: package syntax has made
+// one thing of a mark and others, as in a|b, or does not take expr.
+func parseMarked(expr string, parts ...*syntax.Regexp) *syntax.Regexp {
+	tree, err := syntax.Parse(expr, syntax.Perl)
+	if err != nil || putParts(tree, parts) != len(parts) {
+		return nil
+	}
+	return tree
+}
+
+// mostParts is how many parts of a regex have marks.
+const mostParts = 100
+
+// hasMarks reports whether what might be a mark stands in expr already.
+func hasMarks(expr string) bool {
+	return strings.ContainsFunc(expr, func(r rune) bool { return r >= firstClass && r < firstClass+mostParts })
+}
+
+// putParts puts parts into tree in place of their marks, and says how many marks there were.
+func putParts(tree *syntax.Regexp, parts []*syntax.Regexp) (found int) {
+	for _, sub := range tree.Sub {
+		found += putParts(sub, parts)
+	}
+	isMark := func(r rune) bool { return r >= firstClass && r < firstClass+rune(len(parts)) }
+	if tree.Op != syntax.OpLiteral || tree.Flags&syntax.FoldCase != 0 || !slices.ContainsFunc(tree.Rune, isMark) {
+		return found
+	}
+	var row []*syntax.Regexp
+	from, runes := 0, slices.Clone(tree.Rune) // those of a short text are in tree itself
+	text := func(to int) {
+		if to > from {
+			row = append(row, &syntax.Regexp{Op: syntax.OpLiteral, Flags: tree.Flags, Rune: runes[from:to]})
+		}
+		from = to + 1
+	}
+	for i, r := range runes {
+		if isMark(r) {
+			text(i)
+			row = append(row, parts[r-firstClass])
+			found++
+		}
+	}
+	if text(len(runes)); len(row) == 1 {
+		*tree = *row[0]
+	} else {
+		*tree = syntax.Regexp{Op: syntax.OpConcat, Flags: tree.Flags, Sub: row}
+	}
+	return found
+}
+
+// hasFlags reports whether expr has something like (?i) or (?s:a), where a part may mean another thing.
+func hasFlags(expr string) bool {
+	for {
+		_, behind, found := strings.Cut(expr, "(?")
+		if !found || strings.TrimLeft(behind, "imsU-") != behind {
+			return found
+		}
+		expr = behind
+	}
+}
+
+// wideClass is what is in classes that have marks.
+const wideClass = `\p{L}`
+
+// syntaxTree is syntax.Parse of a regex that a writer wrote. Nobody but writers writes a character as \x{F0000} there, and they do not.
+func syntaxTree(expr string) (*syntax.Regexp, error) {
+	if marked, classes := markClasses(expr); len(classes) > 0 {
+		if tree := parseMarked(marked, classes...); tree != nil {
+			return tree, nil
+		}
+	}
+	return syntax.Parse(expr, syntax.Perl)
+}
+
+// markClasses puts a mark in place of each wide class. There is none where case does not matter, on which classes depend.
+func markClasses(expr string) (marked string, classes []*syntax.Regexp) {
+	if !strings.Contains(expr, wideClass) || strings.Contains(expr, "(?i") || hasMarks(expr) {
+		return expr, nil
+	}
+	var b strings.Builder
+	for at := 0; at < len(expr); {
+		part := expr[at : at+classLength(expr[at:])]
+		at += len(part)
+		class := parsedClass(part)
+		if class == nil || len(classes) == mostParts {
+			b.WriteString(part)
+			continue
+		}
+		b.WriteRune(firstClass + rune(len(classes)))
+		classes = append(classes, class)
+	}
+	return b.String(), classes
+}
+
+// classLength is the length of what a regex begins with: a class, an escape, or a byte.
+func classLength(expr string) int {
+	switch {
+	case expr[0] == '\\':
+		return min(2, len(expr))
+	case expr[0] != '[':
+		return 1
+	}
+	for at := 1; at < len(expr); at++ {
+		switch expr[at] {
+		case '\\':
+			at++
+		case ']':
+			return at + 1
+		}
+	}
+	return len(expr)
+}
+
+// parsedClasses are wide classes, by what is written for them.
+var parsedClasses sync.Map
+
+// parsedClass is a class; nil: it is none, or not wide.
+func parsedClass(class string) *syntax.Regexp {
+	if class[0] != '[' || !strings.Contains(class, wideClass) {
+		return nil
+	}
+	if known, ok := parsedClasses.Load(class); ok {
+		return known.(*syntax.Regexp)
+	}
+	tree, err := syntax.Parse(class, syntax.Perl)
+	if err != nil || tree.Op != syntax.OpCharClass {
+		return nil
+	}
+	parsedClasses.Store(class, tree)
+	return tree
+}
