@@ -2,6 +2,8 @@ package loader
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 
 	"xdpban/internal/ban"
 )
@@ -22,7 +24,7 @@ func (l *Loader) adoptBans() error {
 	}
 	l.contents.Held, l.contents.Nets = 0, 0
 	l.contents.Ipv6Prefix = uint32(l.settings.IPv6Prefix)
-	a := adoption{used: make(map[uint32]bool), foreign: staging{now: now, at: make(map[ban.Source]int)}}
+	a := adoption{now: now, used: make(map[uint32]bool), foreign: make(map[ban.Source]staged)}
 	err = (&reader{maps: &l.maps, now: now}).each(func(list []found) error {
 		for i := range list {
 			l.adoptOne(&a, &list[i])
@@ -38,7 +40,11 @@ func (l *Loader) adoptBans() error {
 	if _, err := deleteAll(l.maps.Bans, addresses(a.doubled)); err != nil {
 		return fmt.Errorf("delete bans that are held by hand: %w", err)
 	}
-	if err := l.write(a.foreign.bans); err != nil {
+	foreign := slices.Collect(maps.Values(a.foreign))
+	for i := range foreign {
+		foreign[i].spot = l.account.Find(foreign[i].ban.Prefix)
+	}
+	if err := l.write(foreign); err != nil {
 		return fmt.Errorf("keep bans made under another ipv6_prefix: %w", err)
 	}
 	return nil
@@ -46,20 +52,21 @@ func (l *Loader) adoptBans() error {
 
 // An adoption is what was found among the bans of an earlier Loader.
 type adoption struct {
-	used    map[uint32]bool // labels
-	foreign staging         // bans that belong elsewhere under this ipv6_prefix
-	doubled []place         // bans that a Loader moved when it died
+	now     moment
+	used    map[uint32]bool       // labels
+	foreign map[ban.Source]staged // bans that belong elsewhere under this ipv6_prefix
+	doubled []place               // bans that a Loader moved when it died
 }
 
 func (l *Loader) adoptOne(a *adoption, f *found) {
 	a.used[f.value.Label] = true
 	l.contents.NextId = max(l.contents.NextId, f.value.Id+1)
 	l.contents.add(f.table, 1)
-	r := decode(f.Prefix(), &f.value, a.foreign.now, l.labels.names[f.value.Label])
+	r := decode(f.Prefix(), &f.value, a.now, l.labels.names[f.value.Label])
 	twice := l.account.Has(r.Prefix)
 	switch home := l.home(f); {
 	case home.table != f.table && !twice:
-		*a.foreign.next(home.Source) = staged{place: home, value: f.value, ban: r.Ban, fresh: true}
+		a.foreign[home.Source] = staged{place: home, value: f.value, ban: &r.Ban, fresh: true}
 		return
 	case home.table != f.table:
 		return

@@ -75,7 +75,7 @@ func (l *Loader) allow(set *ban.Set) error {
 // whoever dies in between leaves bans that are slower, not bans of the allowed.
 func (l *Loader) heed(added *ban.Set) error {
 	for _, b := range l.account.Meeting(added) {
-		p := l.placeOf(b)
+		p := l.placeOf(&b)
 		v, ok, err := l.lookup(p)
 		if err != nil {
 			return err
@@ -84,7 +84,7 @@ func (l *Loader) heed(added *ban.Set) error {
 			continue
 		}
 		v.Flags &^= flagClear
-		if err := l.putPlaces(p.table, []place{p}, []xdpbanBan{v}); err != nil {
+		if err := l.putOne(p, &v); err != nil {
 			return fmt.Errorf("write ban of %s: %w", b.Prefix, err)
 		}
 	}

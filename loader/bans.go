@@ -72,6 +72,7 @@ func (l *Loader) enter(bans []ban.Ban, back bool) (err error) {
 	if s.now, err = l.clock.about(); err != nil {
 		return err
 	}
+	defer func() { clear(s.bans) }() // else bans of the caller would stay in memory
 	var begun []place
 	for len(bans) > 0 {
 		some := bans[:min(len(bans), atOnce)]
@@ -106,19 +107,22 @@ func (l *Loader) enterSome(s *staging, bans []ban.Ban, back bool) error {
 // staged is a ban on its way into the kernel.
 type staged struct {
 	place
+	spot  ban.Spot // in the account
 	value xdpbanBan
-	ban   ban.Ban
+	ban   *ban.Ban
 	seen  time.Time // when its source's last packet came
 	fresh bool      // its source had none
 	from  table     // else: where that is
 }
 
-// A staging is bans that go into the kernel together, one a source.
+// A staging is bans that go into the kernel together, atOnce at most and one a source.
 type staging struct {
 	back bool // they are what was there before
 	now  moment
-	at   map[ban.Source]int // in bans
 	bans []staged
+
+	slots [2 * atOnce]slot // where sources are in bans, by hash
+	round uint32           // those of others are empty
 
 	like  ban.Ban   // the last one that was new, but for whom it concerns
 	value xdpbanBan // of that one, without what is its own
@@ -127,23 +131,32 @@ type staging struct {
 	label uint32
 }
 
+// A slot says where the ban of a source is staged.
+type slot struct {
+	round uint32
+	i     int32
+}
+
 func (s *staging) begin(back bool) {
-	if s.at == nil {
-		s.at = make(map[ban.Source]int)
+	if s.round++; s.round == 0 {
+		s.round, s.slots = 1, [len(s.slots)]slot{}
 	}
-	clear(s.at)
 	s.back, s.bans, s.like, s.why = back, s.bans[:0], ban.Ban{}, label{}
 }
 
-// next is the place for what is staged for source, that of what is staged for it already.
-func (s *staging) next(source ban.Source) *staged {
-	i, twice := s.at[source]
-	if !twice {
-		i = len(s.bans)
-		s.at[source] = i
-		s.bans = append(s.bans, staged{})
+// next is the place for what is staged for the source at spot, that of what is staged for it already.
+func (s *staging) next(spot *ban.Spot) (next *staged, twice bool) {
+	for at := spot.Hash(); ; at++ {
+		slot := &s.slots[at%uint64(len(s.slots))]
+		if slot.round != s.round {
+			slot.round, slot.i = s.round, int32(len(s.bans))
+			s.bans = append(s.bans, staged{})
+			return &s.bans[slot.i], false
+		}
+		if s.bans[slot.i].Source == spot.Source {
+			return &s.bans[slot.i], true
+		}
 	}
-	return &s.bans[i]
 }
 
 // stage adds b to s, renewed by what is there.
@@ -151,51 +164,45 @@ func (l *Loader) stage(s *staging, b *ban.Ban) error {
 	if !b.Prefix.IsValid() {
 		return errors.New("not a prefix")
 	}
-	prefix := normal(b.Prefix)
-	source := ban.SourceOf(prefix)
-	i, twice := s.at[source]
-	if !twice && !l.account.Has(prefix) {
-		return l.stageNew(s, b, prefix)
+	if prefix := normal(b.Prefix); prefix != b.Prefix {
+		other := *b
+		other.Prefix, b = prefix, &other
 	}
-	if !twice {
-		return l.stageAgain(s, b, prefix, nil)
+	spot := l.account.Find(b.Prefix)
+	next, twice := s.next(&spot)
+	if !twice && !spot.Has() {
+		return l.stageNew(s, b, &spot, next)
 	}
-	return l.stageAgain(s, b, prefix, &s.bans[i])
+	return l.stageAgain(s, b, &spot, next, twice)
 }
 
-// stageNew adds the first ban of prefix to s. Of many that differ in nothing else, as those of
-// a list, most of it is copied.
-func (l *Loader) stageNew(s *staging, b *ban.Ban, prefix netip.Prefix) error {
+// stageNew stages the first ban of a source as next. Of many that differ in nothing else, as those
+// of a list, most of it is copied.
+func (l *Loader) stageNew(s *staging, b *ban.Ban, spot *ban.Spot, next *staged) error {
 	like := *b
 	like.Prefix = netip.Prefix{}
-	if like != s.like || len(s.bans) == 0 {
+	if like != s.like || len(s.bans) == 1 {
 		id, err := l.labelOf(s, b)
 		if err != nil {
 			return err
 		}
 		s.like, s.value = like, encode(like, s.now, 0, id)
 	}
-	next := s.next(ban.SourceOf(prefix))
-	next.ban = *b
-	next.ban.Prefix = prefix
-	next.place, next.fresh = l.placeOf(next.ban), true
-	next.value = s.value
-	next.value.Id, next.value.Bits = l.nextID(), uint8(prefix.Bits())
+	next.place, next.spot, next.value, next.ban, next.fresh = l.placeOf(b), *spot, s.value, b, true
+	next.value.Id, next.value.Bits = l.nextID(), uint8(b.Prefix.Bits())
 	l.clear(next)
 	return nil
 }
 
-// stageAgain adds b, whose source has a ban, which is twice if it is staged.
-func (l *Loader) stageAgain(s *staging, b *ban.Ban, prefix netip.Prefix, twice *staged) (err error) {
-	var before staged
-	var live bool
-	if twice != nil {
-		before, live = *twice, true
-	} else if before, live, err = l.standing(s, prefix); err != nil {
-		return err
+// stageAgain stages b, whose source has a ban, as next; twice: that is staged there.
+func (l *Loader) stageAgain(s *staging, b *ban.Ban, spot *ban.Spot, next *staged, twice bool) (err error) {
+	before, live := *next, true
+	if !twice {
+		if before, live, err = l.standing(s, b.Prefix); err != nil {
+			return err
+		}
 	}
 	again := *b
-	again.Prefix = prefix
 	switch {
 	case live && s.back:
 		again = again.Refreshed(before.seen)
@@ -210,8 +217,7 @@ func (l *Loader) stageAgain(s *staging, b *ban.Ban, prefix netip.Prefix, twice *
 	if !live || id == 0 {
 		id = l.nextID()
 	}
-	next := s.next(ban.SourceOf(prefix))
-	*next = staged{place: l.placeOf(again), value: encode(again, s.now, id, why), ban: again, seen: before.seen, fresh: before.fresh, from: before.from}
+	*next = staged{place: l.placeOf(&again), spot: *spot, value: encode(again, s.now, id, why), ban: &again, seen: before.seen, fresh: before.fresh, from: before.from}
 	l.clear(next)
 	if id == before.value.Id {
 		next.value.keep(&before.value, !s.back)
@@ -229,7 +235,7 @@ func (l *Loader) clear(b *staged) {
 // labelOf is the number of why b was made.
 func (l *Loader) labelOf(s *staging, b *ban.Ban) (id uint32, err error) {
 	why := label{b.Jail, b.Reason}
-	if why == s.why && len(s.bans) > 0 {
+	if why == s.why && len(s.bans) > 1 {
 		return s.label, nil
 	}
 	if id, err = l.labels.id(why); err == nil {
@@ -256,18 +262,18 @@ func (v *xdpbanBan) keep(before *xdpbanBan, ends bool) {
 // has lost has no number.
 func (l *Loader) standing(s *staging, prefix netip.Prefix) (before staged, live bool, err error) {
 	wanted, _ := l.account.Get(prefix)
-	before.place = l.placeOf(wanted)
+	before.place = l.placeOf(&wanted)
 	before.from = before.table
 	value, there, err := l.lookup(before.place)
 	if err != nil {
 		return before, false, err
 	}
 	if !there {
-		before.ban = wanted
+		before.ban = &wanted
 		return before, wanted.Live(s.now.wall), nil
 	}
 	r := decode(prefix, &value, s.now, l.labels.names[value.Label])
-	before.value, before.ban, before.seen = value, r.Ban, r.Seen
+	before.value, before.ban, before.seen = value, &r.Ban, r.Seen
 	return before, value.End > s.now.ns, nil
 }
 
@@ -309,15 +315,15 @@ func (l *Loader) write(bans []staged) error {
 			return errors.Join(err, l.takeBack(bans))
 		}
 	}
-	l.account.Expect(func(yield func(ban.Source) bool) {
+	l.account.Expect(func(yield func(*ban.Spot) bool) {
 		for i := range bans {
-			if !yield(bans[i].Source) {
+			if !yield(&bans[i].spot) {
 				return
 			}
 		}
 	})
 	for i := range bans {
-		l.account.Put(bans[i].ban)
+		l.account.PutAt(&bans[i].spot, bans[i].ban)
 	}
 	return l.leave(moved)
 }
@@ -373,14 +379,7 @@ func (l *Loader) takeBack(bans []staged) error {
 // writeTable writes those of bans that belong in t.
 func (l *Loader) writeTable(t table, bans []staged) error {
 	for some := range slices.Chunk(bans, atOnce) {
-		w := &l.written
-		w.places, w.values = w.places[:0], w.values[:0]
-		for i := range some {
-			if some[i].table == t {
-				w.places, w.values = append(w.places, some[i].place), append(w.values, some[i].value)
-			}
-		}
-		err := l.putPlaces(t, w.places, w.values)
+		err := l.written.put(l.maps.of(t), t, some)
 		if isFull(err) { // somebody else wrote into it
 			return l.full(t, len(bans))
 		}
@@ -391,11 +390,37 @@ func (l *Loader) writeTable(t table, bans []staged) error {
 	return nil
 }
 
-func (l *Loader) putPlaces(t table, places []place, bans []xdpbanBan) error {
-	if t == inNets {
-		return put(l.maps.Nets, trieKeys(places), bans)
+// A writing is room for entries of one table, used again each time.
+type writing struct {
+	addrs    [][16]byte
+	prefixes []xdpbanPrefix
+	values   []xdpbanBan
+}
+
+// put puts those of bans that belong in t into its map.
+func (w *writing) put(m *ebpf.Map, t table, bans []staged) error {
+	w.addrs, w.prefixes, w.values = w.addrs[:0], w.prefixes[:0], w.values[:0]
+	for i := range bans {
+		b := &bans[i]
+		if b.table != t {
+			continue
+		}
+		w.values = append(w.values, b.value)
+		if t == inNets {
+			w.prefixes = append(w.prefixes, trieKey(b.Prefix()))
+		} else {
+			w.addrs = append(w.addrs, b.Addr)
+		}
 	}
-	return put(l.maps.of(t), addresses(places), bans)
+	if t == inNets {
+		return put(m, w.prefixes, w.values)
+	}
+	return put(m, w.addrs, w.values)
+}
+
+// putOne puts v at p.
+func (l *Loader) putOne(p place, v *xdpbanBan) error {
+	return l.written.put(l.maps.of(p.table), p.table, []staged{{place: p, value: *v}})
 }
 
 // addresses are the keys of places in bans and held.
@@ -517,7 +542,7 @@ func (l *Loader) Unban(prefixes ...netip.Prefix) (n int, err error) {
 	places := make([]place, 0, len(prefixes))
 	for _, prefix := range prefixes {
 		if b, ok := l.account.Get(normal(prefix)); ok {
-			places = append(places, l.placeOf(b))
+			places = append(places, l.placeOf(&b))
 		}
 	}
 	slices.SortFunc(places, comparePlaces)
@@ -547,7 +572,7 @@ func (l *Loader) find(prefix netip.Prefix) (ban.Record, bool, error) {
 		if !ok {
 			continue
 		}
-		p := l.placeOf(b)
+		p := l.placeOf(&b)
 		v, there, err := l.lookup(p)
 		if err != nil {
 			return ban.Record{}, false, err

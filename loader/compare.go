@@ -121,7 +121,7 @@ func (l *Loader) putBack(c *comparison, page *int) error {
 			if time.Until(b.End) <= ending {
 				continue
 			}
-			if _, there, err := l.lookup(l.placeOf(b)); err != nil {
+			if _, there, err := l.lookup(l.placeOf(&b)); err != nil {
 				return err
 			} else if !there {
 				lost = append(lost, b)
@@ -136,7 +136,7 @@ func (l *Loader) putBack(c *comparison, page *int) error {
 	}
 	c.Repaired += len(lost)
 	for _, b := range lost {
-		if l.placeOf(b).table == inBans {
+		if l.placeOf(&b).table == inBans {
 			c.Evicted++
 		}
 	}

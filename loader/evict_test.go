@@ -33,7 +33,7 @@ func lost(tb testing.TB, l *Loader, bans []ban.Ban) []netip.Prefix {
 	tb.Helper()
 	var lost []netip.Prefix
 	for _, b := range bans {
-		_, there, err := l.lookup(l.placeOf(b))
+		_, there, err := l.lookup(l.placeOf(&b))
 		must(tb, err)
 		if !there {
 			lost = append(lost, b.Prefix)
@@ -151,7 +151,7 @@ func TestEvictedBansArePutBack(t *testing.T) {
 	for _, b := range row("10.0.0.0", 3*int(l.maps.Bans.MaxEntries())) {
 		now, err := l.clock.now()
 		must(t, err)
-		f := found{l.placeOf(b), encode(b, now, 1, 0)}
+		f := found{l.placeOf(&b), encode(b, now, 1, 0)}
 		must(t, l.maps.Bans.Put(f.Addr, &f.value))
 		strange = append(strange, f)
 	}
@@ -192,7 +192,7 @@ func TestCompareMendsEveryTable(t *testing.T) {
 		t.Errorf("as made: %+v", c)
 	}
 	for _, b := range []ban.Ban{byLog, byHand, net} {
-		_, err := l.deleteFrom(l.placeOf(b).table, []place{l.placeOf(b)})
+		_, err := l.deleteFrom(l.placeOf(&b).table, []place{l.placeOf(&b)})
 		must(t, err)
 	}
 	now, err := l.clock.now()
@@ -200,7 +200,8 @@ func TestCompareMendsEveryTable(t *testing.T) {
 	strangers := []ban.Ban{hour("203.0.113.1/32"), hour("203.0.113.2/32"), hour("203.0.113.128/25")}
 	strangers[1].Hand = true
 	for _, b := range strangers {
-		must(t, l.putPlaces(l.placeOf(b).table, []place{l.placeOf(b)}, []xdpbanBan{encode(b, now, 9, 0)}))
+		strange := encode(b, now, 9, 0)
+		must(t, l.putOne(l.placeOf(&b), &strange))
 	}
 	if v := verdict(t, l, from("192.0.2.3")); v != Drop {
 		t.Fatal(v)
@@ -417,7 +418,7 @@ func TestAFailedWriteIsTakenBack(t *testing.T) {
 	must(t, err)
 	room := int(l.room(inHeld))
 	for _, b := range row("10.0.0.0", room-10) { // somebody else's
-		must(t, l.maps.Held.Put(l.placeOf(b).Addr, encode(b, now, 1, 0)))
+		must(t, l.maps.Held.Put(l.placeOf(&b).Addr, encode(b, now, 1, 0)))
 	}
 	renewed := hour("192.0.2.1/32")
 	must(t, l.Ban(renewed))

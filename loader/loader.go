@@ -41,10 +41,7 @@ type Loader struct {
 	account  *ban.Account      // every ban that should be in the maps
 	labels   labels
 	staging  staging  // room for bans on their way
-	written  struct { // the same, for those of one table
-		places []place
-		values []xdpbanBan
-	}
+	written  writing  // the same, for those of one table
 	allowed  *ban.Set // the kernel's allow list, or more
 	contents xdpbanContents
 	stated   xdpbanContents // what the kernel has of that, see setContents

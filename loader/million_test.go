@@ -37,7 +37,7 @@ func BenchmarkMillionBans(b *testing.B) {
 				}
 				ours = append(ours, (cpuTime(b) - start).Seconds())
 				size = float64(heap()-before) / n
-				floor = append(floor, bareUpdate(b, l.maps.of(l.placeOf(bans[0]).table), bans, atOnce))
+				floor = append(floor, bareUpdate(b, l.maps.of(l.placeOf(&bans[0]).table), bans, atOnce))
 				must(b, l.Close())
 				must(b, Remove(l.settings.Pin))
 			}

@@ -49,7 +49,7 @@ func normal(prefix netip.Prefix) netip.Prefix {
 func placeIn(t table, prefix netip.Prefix) place { return place{ban.SourceOf(prefix), t} }
 
 // placeOf is where the ban b belongs, and is.
-func (l *Loader) placeOf(b ban.Ban) place { return l.placeFor(b.Prefix, b.Hand) }
+func (l *Loader) placeOf(b *ban.Ban) place { return l.placeFor(b.Prefix, b.Hand) }
 
 func (l *Loader) placeFor(prefix netip.Prefix, hand bool) place {
 	switch {

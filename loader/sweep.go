@@ -61,7 +61,7 @@ func (l *Loader) sweep() (s sweep, err error) {
 // end of a ban that has ended, so that this can be done later.
 func (l *Loader) sweepOne(s *sweep, prefix netip.Prefix) error {
 	b, _ := l.account.Get(prefix)
-	p := l.placeOf(b)
+	p := l.placeOf(&b)
 	v, there, err := l.lookup(p)
 	if err != nil {
 		return err

@@ -81,21 +81,27 @@ func (a *Account) Len() int { return a.len }
 
 // Has reports whether there is a ban of exactly this prefix.
 func (a *Account) Has(prefix netip.Prefix) bool {
-	return a.find(prefix).entry() != nil
+	at := a.Find(prefix)
+	return at.Has()
 }
 
 // Get is the ban of exactly this prefix.
 func (a *Account) Get(prefix netip.Prefix) (Ban, bool) {
-	e := a.find(prefix).entry()
-	if e == nil {
+	at := a.Find(prefix)
+	if !at.Has() {
 		return Ban{}, false
 	}
-	return a.ban(e), true
+	return a.ban(at.entry()), true
 }
 
 // Put takes b in, in place of the ban of the same prefix.
 func (a *Account) Put(b Ban) {
-	at := a.find(b.Prefix)
+	at := a.Find(b.Prefix)
+	a.PutAt(&at, &b)
+}
+
+// PutAt takes b in at the spot of its prefix.
+func (a *Account) PutAt(at *Spot, b *Ban) {
 	next := entry{Source: at.Source, marks: [Places]uint8{a.round, a.round}}
 	next.since, next.end, next.limit = seconds(b.Since), secondsUp(b.End), secondsUp(b.Limit)
 	if b.Hand {
@@ -110,7 +116,7 @@ func (a *Account) Put(b Ban) {
 		a.drop(before.kind)
 		*before = next
 	} else {
-		at.page = a.open(at.number)
+		at.page = a.open(int(at.number))
 		at.page.add(at.tag, next)
 		a.len++
 	}
@@ -119,19 +125,19 @@ func (a *Account) Put(b Ban) {
 
 // Delete takes out the ban of exactly this prefix and reports whether there was one.
 func (a *Account) Delete(prefix netip.Prefix) bool {
-	at := a.find(prefix)
-	if at.entry() == nil {
+	at := a.Find(prefix)
+	if !at.Has() {
 		return false
 	}
 	a.drop(at.entry().kind)
-	at.page.remove(at.i)
+	at.page.remove(int(at.i))
 	a.len--
 	return true
 }
 
 // Move sets the end of a ban, which packets have moved or the clock on the wall.
 func (a *Account) Move(prefix netip.Prefix, end time.Time) {
-	at := a.find(prefix)
+	at := a.Find(prefix)
 	if e := at.entry(); e != nil {
 		e.end = secondsUp(end)
 		at.page.first = min(at.page.first, e.end)
@@ -142,7 +148,8 @@ func (a *Account) Move(prefix netip.Prefix, end time.Time) {
 // moved. It says when the packet came that was the last one so far, zero: none, and whether
 // there is such a ban at all.
 func (a *Account) Note(r Record, place int) (seen time.Time, ok bool) {
-	e := a.find(r.Prefix).entry()
+	at := a.Find(r.Prefix)
+	e := at.entry()
 	if e == nil {
 		return time.Time{}, false
 	}
@@ -316,35 +323,45 @@ func (a *Account) drop(id uint32) {
 	a.free = append(a.free, id)
 }
 
-// A spot is where the ban of a prefix is, or would be.
-type spot struct {
+// A Spot is where the ban of a prefix is, or would be. It holds while nothing is deleted, and where
+// its ban is missing until that is put in.
+type Spot struct {
 	Source
-	number int // of the page
-	page   *page
 	tag    uint8
-	i      int // on page; below 0: it is not there
+	number uint16 // of the page
+	i      int32  // on page; below 0: it is not there
+	page   *page
+	hash   uint64
 }
 
+// Has reports whether there is a ban.
+func (s *Spot) Has() bool { return s.i >= 0 }
+
+// Hash is a number by which sources can be told apart quickly, on one page too. Nobody can choose
+// addresses that have the same.
+func (s *Spot) Hash() uint64 { return s.hash / pages }
+
 // entry is what is at s; nil: nothing.
-func (s spot) entry() *entry {
+func (s *Spot) entry() *entry {
 	if s.i < 0 {
 		return nil
 	}
 	return &s.page.entries[s.i]
 }
 
-// find finds the spot of exactly this prefix. Nobody can choose addresses that fill one page.
-func (a *Account) find(prefix netip.Prefix) spot {
-	s := spot{Source: SourceOf(prefix)}
-	s.number, s.tag = a.place(&s.Source)
-	s.page = a.page(s.number)
-	for from := 0; ; from = s.i + 1 {
+// Find finds the spot of exactly this prefix.
+func (a *Account) Find(prefix netip.Prefix) Spot {
+	s := Spot{Source: SourceOf(prefix)}
+	s.hash = a.hash(&s.Source)
+	s.number, s.tag = pageOf(s.hash), uint8(s.hash>>56)
+	s.page = a.page(int(s.number))
+	for from := 0; ; from = int(s.i) + 1 {
 		next := bytes.IndexByte(s.page.tags[from:], s.tag)
 		if next < 0 {
 			s.i = -1
 			return s
 		}
-		if s.i = from + next; s.page.entries[s.i].Source == s.Source {
+		if s.i = int32(from + next); s.page.entries[s.i].Source == s.Source {
 			return s
 		}
 	}
@@ -370,28 +387,31 @@ func (a *Account) open(n int) *page {
 	return a.pages[n]
 }
 
-// place is the number of the page on which s is, or would be, and its tag there.
-func (a *Account) place(s *Source) (page int, tag uint8) {
-	hash := maphash.Bytes(a.seed, s.Addr[:])
-	return int(hash % pages), uint8(hash >> 56)
-}
+func (a *Account) hash(s *Source) uint64 { return maphash.Bytes(a.seed, s.Addr[:]) }
+
+// pageOf is the number of the page on which what has that hash is, or would be.
+func pageOf(hash uint64) uint16 { return uint16(hash % pages) }
 
 // Arrange is sources in the order of the pages and each of them once. Whoever goes through many
 // in that order has the page that he needs next in the cache. Any goroutine may call it.
 func (a *Account) Arrange(sources iter.Seq[Source]) []Source {
 	var ends [pages]int
+	var on []uint16
 	for s := range sources {
-		page, _ := a.place(&s)
+		page := pageOf(a.hash(&s))
 		ends[page]++
+		on = append(on, page)
 	}
 	for page := 1; page < pages; page++ {
 		ends[page] += ends[page-1]
 	}
-	arranged := make([]Source, ends[pages-1])
+	arranged := make([]Source, len(on))
+	i := 0
 	for s := range sources {
-		page, _ := a.place(&s)
+		page := on[i]
 		ends[page]--
 		arranged[ends[page]] = s
+		i++
 	}
 	once := arranged[:0]
 	for page, from := range ends { // those have become the beginnings
@@ -405,22 +425,24 @@ func (a *Account) Arrange(sources iter.Seq[Source]) []Source {
 	return once
 }
 
-// Expect makes room for bans of these sources that are about to be put in. Where many come
-// together they are arranged.
-func (a *Account) Expect(sources iter.Seq[Source]) {
+// Expect makes room for bans that are about to be put in at these spots. Where many come together
+// they are arranged.
+func (a *Account) Expect(spots iter.Seq[*Spot]) {
 	last, n := -1, 0
-	for s := range sources {
-		if page, _ := a.place(&s); page != last {
+	for s := range spots {
+		if page := int(s.number); page != last {
 			a.expect(last, n)
 			last, n = page, 0
 		}
-		n++
+		if !s.Has() {
+			n++
+		}
 	}
 	a.expect(last, n)
 }
 
 func (a *Account) expect(page, n int) {
-	if page < 0 {
+	if n == 0 {
 		return
 	}
 	p := a.open(page)

@@ -136,12 +136,22 @@ func TestAccountArrangesALongList(t *testing.T) {
 		if ordered := slices.SortedFunc(slices.Values(got), ban.Compare); !slices.Equal(ordered, list) {
 			t.Fatalf("got %v, want %v", ordered, list)
 		}
-		account.Expect(slices.Values(arranged))
+		spots := make([]ban.Spot, len(got))
+		for i, prefix := range got {
+			spots[i] = account.Find(prefix)
+		}
+		account.Expect(func(yield func(*ban.Spot) bool) {
+			for i := range spots {
+				if !yield(&spots[i]) {
+					return
+				}
+			}
+		})
 		if account.Len() != 0 {
 			t.Fatalf("%d bans came of nothing", account.Len())
 		}
-		for _, prefix := range got {
-			account.Put(ban.Ban{Prefix: prefix, End: noon})
+		for i, prefix := range got {
+			account.PutAt(&spots[i], &ban.Ban{Prefix: prefix, End: noon})
 		}
 		var inPages []netip.Prefix
 		for b := range account.All {

@@ -43,6 +43,7 @@ type plan struct {
 	template ban.Ban      // without its prefix
 	sources  []ban.Source // in the order of the account, but for a few
 
+	next    []ban.Ban           // room for a batch
 	done    int                 // of sources
 	fresh   int                 // of those, that had no ban
 	renewed *ban.Account        // the others, as they were; nil: none
@@ -80,17 +81,17 @@ func (d *Daemon) banByHand(ctx context.Context, request control.BanRequest) (con
 // begin makes the next batch of p's bans, and tells of all after the last.
 func (d *Daemon) begin(p *plan) error {
 	some := p.sources[p.done:min(p.done+p.batch, len(p.sources))]
-	bans := make([]ban.Ban, len(some))
+	p.next = p.next[:0]
 	fresh := 0
-	for i, source := range some {
+	for _, source := range some {
 		prefix := source.Prefix()
 		if d.allowed != p.allowed { // the host has changed since
 			if err := d.rules().permit(p, prefix); err != nil {
 				return err
 			}
 		}
-		bans[i] = p.template
-		bans[i].Prefix = prefix
+		p.next = append(p.next, p.template)
+		p.next[len(p.next)-1].Prefix = prefix
 		before, again := d.bans.Get(prefix)
 		if !again {
 			fresh++
@@ -104,7 +105,7 @@ func (d *Daemon) begin(p *plan) error {
 		}
 		p.renewed.Put(before)
 	}
-	if err := d.enforcer.Ban(bans...); err != nil {
+	if err := d.enforcer.Ban(p.next...); err != nil {
 		return err
 	}
 	p.done += len(some)
