@@ -350,10 +350,10 @@ func (l *Loader) fits(raised xdpbanContents, byLog, bans int) error {
 
 // room is how many bans t may hold.
 func (l *Loader) room(t table) uint32 {
-	if t == inBans {
-		return l.settings.MaxBans
+	if t == inNets {
+		return l.settings.MaxPrefixes
 	}
-	return l.maps.of(t).MaxEntries()
+	return l.settings.MaxBans
 }
 
 // full is the error of so many bans for which t has no room.

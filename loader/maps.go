@@ -44,13 +44,13 @@ func (s Settings) sizes() map[string]uint32 {
 	return map[string]uint32{
 		xdpbanMapAllow: 2 * s.MaxAllowed, // the next list comes before the last one goes
 		xdpbanMapBans:  s.MaxBans + max(s.MaxBans, evicted*uint32(ebpf.MustPossibleCPU()+1)),
-		xdpbanMapHeld:  s.MaxBans,
+		xdpbanMapHeld:  s.MaxBans + 1, // builds that took memory for each ban refuse this kind, and replace one of another size
 		xdpbanMapNets:  s.MaxPrefixes,
 	}
 }
 
 // A predecessor is a pinned map whose bans go on in another one: it has not the wanted
-// size, or a Loader died while it put it in force.
+// size or kind, or a Loader died while it put it in force.
 type predecessor struct {
 	name string
 	m    *ebpf.Map
@@ -72,8 +72,8 @@ func (p *predecessors) Close() {
 // next is the suffix of the pin of a map that is being put in force.
 const next = "-new"
 
-// openMaps takes the pinned maps and makes those that are missing. Those whose size is
-// not the wanted one are copied; nothing pinned changes yet.
+// openMaps takes the pinned maps and makes those that are missing. Those whose size or kind
+// is not the wanted one are copied; nothing pinned changes yet.
 func (l *Loader) openMaps(spec *ebpf.CollectionSpec) (*predecessors, error) {
 	now, err := l.clock.now()
 	if err != nil {
@@ -104,7 +104,7 @@ func (l *Loader) openMap(spec *ebpf.MapSpec, target **ebpf.Map, old *predecessor
 		pinned.Close()
 		return err
 	}
-	if pinned != nil && pinned.MaxEntries() == spec.MaxEntries {
+	if pinned != nil && alike(pinned, spec.MaxEntries, spec.Flags) {
 		*target, pinned = pinned, nil
 	} else if *target, err = ebpf.NewMap(spec); err != nil {
 		err = fmt.Errorf("make map %s: %w", spec.Name, err)
@@ -120,6 +120,9 @@ func (l *Loader) openMap(spec *ebpf.MapSpec, target **ebpf.Map, old *predecessor
 	}
 	return err
 }
+
+// alike reports whether m is what another map of its type would be.
+func alike(m *ebpf.Map, size, flags uint32) bool { return m.MaxEntries() == size && m.Flags() == flags }
 
 // openPinned opens the map at path, nil if there is none.
 func openPinned(spec *ebpf.MapSpec, path string) (*ebpf.Map, error) {
@@ -241,7 +244,7 @@ func (l *Loader) replacePin(name string) error {
 		return err
 	}
 	defer pinned.Close()
-	if pinned != nil && pinned.MaxEntries() == m.MaxEntries() {
+	if pinned != nil && alike(pinned, m.MaxEntries(), m.Flags()) {
 		err = os.Remove(first)
 	} else {
 		err = os.Rename(first, path)

@@ -3,13 +3,18 @@ package daemon
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
 
+	"xdpban/internal/ban"
 	"xdpban/internal/control"
 	"xdpban/internal/lab"
 )
@@ -17,29 +22,54 @@ import (
 // pace is that of an attack of some 2,000 packets a second.
 const pace = 500 * time.Microsecond
 
+// An edit is what another build has in place of a text of this one.
+type edit struct{ file, before, after string }
+
 // nextBuild is an xdpban of another version, whose kernel program is another one too.
 func nextBuild(t *testing.T) string {
 	t.Helper()
-	const opens = "ebpf.NewCollectionWithOptions(spec,"
+	return otherBuild(t, "next", "longer.go", edit{"loader.go", "ebpf.NewCollectionWithOptions(spec,", "ebpf.NewCollectionWithOptions(longer(spec),"})
+}
+
+// olderBuild is one of those that took memory for each ban by hand when it was made, and took
+// every map of the right size.
+func olderBuild(t *testing.T) string {
+	t.Helper()
+	return otherBuild(t, "older", "older.go",
+		edit{"loader.go", "spec, err := loadXdpban()", "spec, err := older()"},
+		edit{"maps.go", "s.MaxBans + 1,", "s.MaxBans,"},
+		edit{"maps.go", "alike(pinned, spec.MaxEntries, spec.Flags)", "pinned.MaxEntries() == spec.MaxEntries"},
+		edit{"maps.go", "alike(pinned, m.MaxEntries(), m.Flags())", "pinned.MaxEntries() == m.MaxEntries()"})
+}
+
+// otherBuild is an xdpban with edits of the loader and a file of testdata added to it.
+func otherBuild(t *testing.T, version, added string, edits ...edit) string {
+	t.Helper()
 	room, err := filepath.Abs("../../loader")
 	must(t, err)
-	source, err := os.ReadFile(filepath.Join(room, "loader.go"))
+	text, err := filepath.Abs("testdata/" + added + ".txt")
 	must(t, err)
-	if !bytes.Contains(source, []byte(opens)) {
-		t.Fatalf("loader.go does not say %s", opens)
+	dir := t.TempDir()
+	replace := map[string]string{filepath.Join(room, added): text}
+	for _, e := range edits {
+		from := filepath.Join(room, e.file)
+		if earlier, twice := replace[from]; twice {
+			from = earlier
+		}
+		source, err := os.ReadFile(from)
+		must(t, err)
+		if bytes.Count(source, []byte(e.before)) != 1 {
+			t.Fatalf("%s does not say %s once", e.file, e.before)
+		}
+		changed := filepath.Join(dir, e.file)
+		must(t, os.WriteFile(changed, bytes.Replace(source, []byte(e.before), []byte(e.after), 1), 0o600))
+		replace[filepath.Join(room, e.file)] = changed
 	}
-	changed := filepath.Join(t.TempDir(), "loader.go")
-	must(t, os.WriteFile(changed, bytes.Replace(source, []byte(opens), []byte("ebpf.NewCollectionWithOptions(longer(spec),"), 1), 0o600))
-	added, err := filepath.Abs("testdata/longer.go.txt")
+	overlay, err := json.Marshal(map[string]map[string]string{"Replace": replace})
 	must(t, err)
-	overlay, err := json.Marshal(map[string]map[string]string{"Replace": {
-		filepath.Join(room, "loader.go"): changed,
-		filepath.Join(room, "longer.go"): added,
-	}})
-	must(t, err)
-	list := filepath.Join(t.TempDir(), "overlay.json")
+	list := filepath.Join(dir, "overlay.json")
 	must(t, os.WriteFile(list, overlay, 0o600))
-	path, err := build("next", "-overlay", list)
+	path, err := build(version, "-overlay", list)
 	must(t, err)
 	return path
 }
@@ -107,6 +137,59 @@ func noPacketPassesKillAndTakeOver(t *testing.T, mtu int, kernel lab.Kernel, nex
 		t.Errorf("%d of %d packets passed", passed, sent)
 	}
 	s.wantPass(bystander)
+}
+
+// Bans by hand go from the map of an older kind into that of this one and back, under fire and with
+// many of them, and the next daemon finds them all whichever it is.
+func TestNoPacketPassesWhenBansByHandChangeTheirKind(t *testing.T) {
+	older := olderBuild(t)
+	inModes(t, func(t *testing.T, mtu int, _ string) {
+		s := newSite(t, mtu)
+		this := s.xdpban().Path
+		s.startAs(s.daemonOf(older))
+		text, listed := longList(2000)
+		listed[netip.MustParsePrefix(attacker+"/32")] = true
+		s.ban(control.BanRequest{List: strings.NewReader(text + attacker + "\n"), Name: "list"})
+		first := s.awaitBan(attacker)
+		a := s.attack(pace)
+		a.goOn(200)
+		for _, after := range []struct {
+			name, program string
+			room          string // maxbans
+			size, flags   uint32 // of the map
+		}{
+			{"an upgrade", this, "4096", 4097, 0},
+			{"a restart", this, "4096", 4097, 0},
+			{"a downgrade", older, "4096", 4096, unix.BPF_F_NO_PREALLOC},
+			{"an upgrade to a map of the same size", this, "4095", 4096, 0},
+			{"a downgrade to another size", older, "4097", 4097, unix.BPF_F_NO_PREALLOC},
+			{"an upgrade to this size", this, "4096", 4097, 0},
+		} {
+			s.crash()
+			a.goOn(200)
+			s.configure(keys{"maxbans": after.room})
+			s.startAs(s.daemonOf(after.program))
+			a.goOn(200)
+			s.same("after "+after.name, listed)
+			if b := s.awaitBan(attacker); b.Jail != ban.ByHand || b.End.Before(first.End.Add(-time.Second)) {
+				t.Errorf("after %s: ban %+v, want that of before: %+v", after.name, b, first)
+			}
+			held, err := ebpf.LoadPinnedMap(filepath.Join(s.pin(), "v1", "held"), nil)
+			must(t, err)
+			if held.MaxEntries() != after.size || held.Flags() != after.flags {
+				t.Errorf("after %s: a map of %d entries with flags %d, want %d, %d", after.name, held.MaxEntries(), held.Flags(), after.size, after.flags)
+			}
+			must(t, held.Close())
+			if _, err := os.Stat(filepath.Join(s.pin(), "v1", "held-new")); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("after %s: the pin beside: %v", after.name, err)
+			}
+		}
+		sent, passed := a.end()
+		if sent < 2400 || passed != 0 {
+			t.Errorf("%d of %d packets passed", passed, sent)
+		}
+		s.wantPass(bystander)
+	})
 }
 
 // What was banned stays so, and what was not is judged by the next daemon.
