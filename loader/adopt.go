@@ -37,7 +37,7 @@ func (l *Loader) adoptBans() error {
 	if err := l.labels.keepOnly(a.used); err != nil {
 		return err
 	}
-	if _, err := deleteAll(l.maps.Bans, addresses(a.doubled)); err != nil {
+	if _, err := l.deleteFrom(inBans, a.doubled); err != nil {
 		return fmt.Errorf("delete bans that are held by hand: %w", err)
 	}
 	foreign := slices.Collect(maps.Values(a.foreign))

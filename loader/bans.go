@@ -423,24 +423,6 @@ func (l *Loader) putOne(p place, v *xdpbanBan) error {
 	return l.written.put(l.maps.of(p.table), p.table, []staged{{place: p, value: *v}})
 }
 
-// addresses are the keys of places in bans and held.
-func addresses(places []place) [][16]byte {
-	keys := make([][16]byte, len(places))
-	for i, p := range places {
-		keys[i] = p.Addr
-	}
-	return keys
-}
-
-// trieKeys are the keys of places in nets.
-func trieKeys(places []place) []xdpbanPrefix {
-	keys := make([]xdpbanPrefix, len(places))
-	for i, p := range places {
-		keys[i] = trieKey(p.Prefix())
-	}
-	return keys
-}
-
 // String is the name of t's map.
 func (t table) String() string {
 	switch t {
@@ -514,40 +496,53 @@ func (l *Loader) remove(places []place) (n int, err error) {
 func (l *Loader) deletePlaces(places []place) (n int, err error) {
 	lowered := l.contents
 	for _, t := range tables {
-		var here []place
-		for _, p := range places {
-			if p.table == t {
-				here = append(here, p)
-			}
-		}
-		there, err := l.deleteFrom(t, here)
+		there, err := l.deleteFrom(t, places)
 		n += there
 		if err != nil {
-			return n, fmt.Errorf("delete %d bans: %w", len(here), err)
+			return n, fmt.Errorf("delete %d bans: %w", len(places), err)
 		}
-		lowered.add(t, -len(here))
+	}
+	for i := range places {
+		lowered.add(places[i].table, -1)
 	}
 	return n, l.setContents(lowered)
 }
 
+// deleteFrom deletes those of places that are in t, and counts them.
 func (l *Loader) deleteFrom(t table, places []place) (n int, err error) {
-	if t == inNets {
-		return deleteAll(l.maps.Nets, trieKeys(places))
+	w := &l.written
+	w.addrs, w.prefixes = w.addrs[:0], w.prefixes[:0]
+	for i := range places {
+		switch p := &places[i]; {
+		case p.table != t:
+		case t == inNets:
+			w.prefixes = append(w.prefixes, trieKey(p.Prefix()))
+		default:
+			w.addrs = append(w.addrs, p.Addr)
+		}
 	}
-	return deleteAll(l.maps.of(t), addresses(places))
+	if t == inNets {
+		return deleteAll(l.maps.Nets, w.prefixes)
+	}
+	return deleteAll(l.maps.of(t), w.addrs)
 }
 
 // Unban ends the bans of exactly these prefixes and counts those that were there.
 func (l *Loader) Unban(prefixes ...netip.Prefix) (n int, err error) {
-	places := make([]place, 0, len(prefixes))
+	spots := make([]ban.Spot, 0, len(prefixes))
 	for _, prefix := range prefixes {
-		if b, ok := l.account.Get(normal(prefix)); ok {
-			places = append(places, l.placeOf(&b))
+		if spot := l.account.Find(normal(prefix)); spot.Has() {
+			spots = append(spots, spot)
 		}
 	}
-	slices.SortFunc(places, comparePlaces)
-	n, err = l.remove(slices.Compact(places))
-	if err != nil {
+	slices.SortFunc(spots, ban.Spot.Compare) // many are in order already
+	spots = slices.CompactFunc(spots, func(a, b ban.Spot) bool { return a.Compare(b) == 0 })
+	places := make([]place, len(spots))
+	for i := range spots {
+		b := l.account.At(&spots[i])
+		places[i] = l.placeOf(&b)
+	}
+	if n, err = l.remove(places); err != nil {
 		err = explain(fmt.Errorf("unban: %w", err))
 	}
 	return n, err

@@ -1,7 +1,6 @@
 package loader
 
 import (
-	"cmp"
 	"math"
 	"net/netip"
 	"time"
@@ -24,11 +23,6 @@ var tables = [...]table{inBans, inHeld, inNets}
 type place struct {
 	ban.Source
 	table table
-}
-
-// comparePlaces orders places by their bytes.
-func comparePlaces(a, b place) int {
-	return cmp.Or(a.Source.Compare(b.Source), cmp.Compare(a.table, b.table))
 }
 
 // Of what the tries have before the address in their keys.

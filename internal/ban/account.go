@@ -2,6 +2,7 @@ package ban
 
 import (
 	"bytes"
+	"cmp"
 	"hash/maphash"
 	"iter"
 	"maps"
@@ -93,6 +94,9 @@ func (a *Account) Get(prefix netip.Prefix) (Ban, bool) {
 	}
 	return a.ban(at.entry()), true
 }
+
+// At is the ban at a spot that has one.
+func (a *Account) At(s *Spot) Ban { return a.ban(s.entry()) }
 
 // Put takes b in, in place of the ban of the same prefix.
 func (a *Account) Put(b Ban) {
@@ -340,6 +344,11 @@ func (s *Spot) Has() bool { return s.i >= 0 }
 // Hash is a number by which sources can be told apart quickly, on one page too. Nobody can choose
 // addresses that have the same.
 func (s *Spot) Hash() uint64 { return s.hash / pages }
+
+// Compare orders spots that have bans as the pages do.
+func (s Spot) Compare(other Spot) int {
+	return cmp.Or(cmp.Compare(s.number, other.number), cmp.Compare(s.i, other.i))
+}
 
 // entry is what is at s; nil: nothing.
 func (s *Spot) entry() *entry {

@@ -143,10 +143,11 @@ func (d *Daemon) unban(prefixes []netip.Prefix) error {
 	return nil
 }
 
-// reportUnbanned logs bans that were ended, a long list of them in one line.
-func (d *Daemon) reportUnbanned(prefixes []netip.Prefix, why string) {
-	if len(prefixes) > manyBans {
-		d.log.Info("unbanned", "sources", len(prefixes), "why", why)
+// reportUnbanned logs bans that were ended, so many, of which prefixes are the first; a long list of
+// them in one line.
+func (d *Daemon) reportUnbanned(prefixes []netip.Prefix, count int, why string) {
+	if count > manyBans {
+		d.log.Info("unbanned", "sources", count, "why", why)
 		return
 	}
 	for _, prefix := range prefixes {

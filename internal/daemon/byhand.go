@@ -392,30 +392,65 @@ func (d *Daemon) unbanByHand(ctx context.Context, request control.UnbanRequest) 
 		return reply, err
 	}
 	if request.All {
-		if err := d.pickAll(ctx, &reply); err != nil {
-			return reply, err
-		}
+		err = d.unbanAll(ctx, r, &reply)
 	} else {
-		list, err := r.listed(request.Prefixes, request.Addresses, request.List, request.Name)
-		if err != nil {
-			return reply, err
-		}
-		if err := d.pickListed(ctx, &reply, list); err != nil {
-			return reply, err
-		}
+		err = d.unbanListed(ctx, r, request, &reply)
 	}
-	reply.Unbanned = r.each(reply.Unbanned) // neighbours have one ban
-	for some := range slices.Chunk(reply.Unbanned, r.batch) {
-		if err := d.turn(ctx, func() error { return d.unban(some) }); err != nil {
-			return reply, err
-		}
+	if err != nil {
+		return reply, err
 	}
-	err = d.turn(context.WithoutCancel(ctx), func() error { d.reportUnbanned(reply.Unbanned, "by hand"); return nil })
-	if reply.Count = len(reply.Unbanned); reply.Count > control.Named {
+	err = d.turn(context.WithoutCancel(ctx), func() error { d.reportUnbanned(reply.Unbanned, reply.Count, "by hand"); return nil })
+	if reply.Count > control.Named {
 		reply.Unbanned = []netip.Prefix{}
 		d.swollen.Store(true)
 	}
 	return reply, err
+}
+
+// unbanAll ends every ban that there is when it begins, and some that come meanwhile. It walks
+// through the account a few pages a turn, and keeps no list.
+func (d *Daemon) unbanAll(ctx context.Context, r rules, reply *control.UnbanReply) error {
+	if err := d.turn(ctx, func() error { clear(d.refused); return nil }); err != nil {
+		return err
+	}
+	some := make([]netip.Prefix, 0, r.batch)
+	for page := 0; page < d.bans.Pages(); {
+		err := d.turn(ctx, func() error {
+			some = some[:0]
+			for ; page < d.bans.Pages() && len(some) < r.batch; page++ {
+				for b := range d.bans.Page(page) {
+					some = append(some, b.Prefix)
+				}
+			}
+			return d.unban(some)
+		})
+		if err != nil {
+			return err
+		}
+		reply.Count += len(some)
+		reply.Unbanned = append(reply.Unbanned, some[:min(len(some), control.Named-len(reply.Unbanned))]...)
+	}
+	slices.SortFunc(reply.Unbanned, ban.Compare)
+	return nil
+}
+
+// unbanListed ends the bans of whom request names, one by one.
+func (d *Daemon) unbanListed(ctx context.Context, r rules, request control.UnbanRequest, reply *control.UnbanReply) error {
+	list, err := r.listed(request.Prefixes, request.Addresses, request.List, request.Name)
+	if err != nil {
+		return err
+	}
+	if err := d.pickListed(ctx, reply, list); err != nil {
+		return err
+	}
+	reply.Unbanned = r.each(reply.Unbanned) // neighbours have one ban
+	for some := range slices.Chunk(reply.Unbanned, r.batch) {
+		if err := d.turn(ctx, func() error { return d.unban(some) }); err != nil {
+			return err
+		}
+	}
+	reply.Count = len(reply.Unbanned)
+	return nil
 }
 
 // each is each of prefixes once: a few in order, many in that of the account.
@@ -435,29 +470,6 @@ func (r rules) each(prefixes []netip.Prefix) []netip.Prefix {
 		prefixes[i] = source.Prefix()
 	}
 	return prefixes[:len(arranged)]
-}
-
-// pickAll picks every ban that there is when it begins, and some that come meanwhile.
-func (d *Daemon) pickAll(ctx context.Context, reply *control.UnbanReply) error {
-	if err := d.turn(ctx, func() error { clear(d.refused); return nil }); err != nil {
-		return err
-	}
-	for page := 0; page < d.bans.Pages(); {
-		var some []netip.Prefix // reply grows off the loop
-		err := d.turn(ctx, func() error {
-			for ; page < d.bans.Pages() && len(some) < batch; page++ {
-				for b := range d.bans.Page(page) {
-					some = append(some, b.Prefix)
-				}
-			}
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-		reply.Unbanned = append(reply.Unbanned, some...)
-	}
-	return nil
 }
 
 // pickListed picks what list names.

@@ -178,7 +178,7 @@ func (d *Daemon) unbanAllowed(added *ban.Set) error {
 	}
 	err := d.unban(forbidden)
 	if err == nil {
-		d.reportUnbanned(forbidden, "on the allow list now")
+		d.reportUnbanned(forbidden, len(forbidden), "on the allow list now")
 	}
 	return err
 }
