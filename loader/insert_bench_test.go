@@ -2,6 +2,7 @@ package loader
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -31,7 +32,24 @@ func BenchmarkBan(b *testing.B) {
 		})
 	}
 	const many = 100_000
-	all := func(l *Loader, bans []ban.Ban) { must(b, l.Ban(bans...)) }
+	all := func(l *Loader, bans []ban.Ban) { // as the daemon does with a list
+		sources := l.account.Arrange(func(yield func(ban.Source) bool) {
+			for i := range bans {
+				if !yield(ban.SourceOf(bans[i].Prefix)) {
+					return
+				}
+			}
+		})
+		next := make([]ban.Ban, 0, atOnce)
+		for some := range slices.Chunk(sources, atOnce) {
+			next = next[:0]
+			for _, source := range some {
+				next = append(next, bans[0])
+				next[len(next)-1].Prefix = source.Prefix()
+			}
+			must(b, l.Ban(next...))
+		}
+	}
 	b.Run("bulk/against=ipset", func(b *testing.B) {
 		peer(b, "ipset", "ipset")
 		w, text := newWire(b, 0), new(strings.Builder)
