@@ -411,25 +411,25 @@ func (a *Account) Arrange(sources iter.Seq[Source]) []Source {
 		ends[page]++
 		on = append(on, page)
 	}
-	for page := 1; page < pages; page++ {
-		ends[page] += ends[page-1]
+	begin := 0
+	for page, n := range ends { // first they are the beginnings, and move as sources come
+		ends[page] = begin
+		begin += n
 	}
 	arranged := make([]Source, len(on))
 	i := 0
 	for s := range sources {
-		page := on[i]
-		ends[page]--
-		arranged[ends[page]] = s
+		end := &ends[on[i]]
+		arranged[*end] = s
+		*end++
 		i++
 	}
 	once := arranged[:0]
-	for page, from := range ends { // those have become the beginnings
-		to := len(arranged)
-		if page+1 < pages {
-			to = ends[page+1]
-		}
-		slices.SortFunc(arranged[from:to], Source.Compare)
-		once = append(once, slices.Compact(arranged[from:to])...)
+	begin = 0
+	for _, end := range ends {
+		slices.SortFunc(arranged[begin:end], Source.Compare)
+		once = append(once, slices.Compact(arranged[begin:end])...)
+		begin = end
 	}
 	return once
 }

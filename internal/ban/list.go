@@ -60,7 +60,11 @@ func (l *List) AddAddr(addr netip.Addr) { l.add(Source{addr.As16(), alone}) }
 func (l *List) add(s Source) {
 	last := len(l.blocks) - 1
 	if l.len%listBlock == 0 {
-		l.blocks = append(l.blocks, nil)
+		var block []Source // the first one grows, as most lists are short
+		if l.len > 0 {
+			block = make([]Source, 0, listBlock)
+		}
+		l.blocks = append(l.blocks, block)
 		last++
 	}
 	l.blocks[last] = append(l.blocks[last], s)
