@@ -94,6 +94,31 @@ func onBPF(path string) (bool, error) {
 	}
 }
 
+// ErrHeld says that another process has taken a directory of pins.
+var ErrHeld = errors.New("another daemon is running")
+
+// Hold takes the directory pin for this process until the file is closed or the process ends,
+// however it ends. The error is ErrHeld if another has it. Where there is no such directory,
+// nothing is there to be taken: the file is nil.
+func Hold(pin string) (*os.File, error) {
+	dir, err := os.OpenFile(pin, os.O_RDONLY|unix.O_DIRECTORY, 0)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, explain(fmt.Errorf("open pin directory: %w", err))
+	}
+	err = unix.Flock(int(dir.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if err == nil {
+		return dir, nil
+	}
+	dir.Close()
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		err = ErrHeld
+	}
+	return nil, fmt.Errorf("take %s: %w", pin, err)
+}
+
 // Present reports whether anything is pinned below pin, by whatever build. An empty directory
 // is nothing: who was refused leaves it.
 func Present(pin string) (bool, error) {

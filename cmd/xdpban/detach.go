@@ -27,14 +27,23 @@ func detachVerb(p *program) *cobra.Command {
 			if p.socket != "" {
 				config.Socket = p.socket
 			}
+			running := &failure{75, errors.New("the daemon is running and would put everything back"), "systemctl stop xdpban, then detach"}
 			lock, err := control.Lock(config.Socket + ".lock")
 			if errors.Is(err, control.ErrRunning) {
-				return &failure{75, errors.New("the daemon is running and would put everything back"), "systemctl stop xdpban, then detach"}
+				return running
 			}
 			if err != nil {
 				return err
 			}
 			defer lock.Close()
+			pins, err := loader.Hold(config.Pin) // a daemon with another socket has it
+			if errors.Is(err, loader.ErrHeld) {
+				return running
+			}
+			if err != nil {
+				return err
+			}
+			defer pins.Close()
 			if err := errors.Join(loader.Remove(config.Pin), fallback.Remove()); err != nil {
 				return err
 			}

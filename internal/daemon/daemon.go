@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"xdpban/internal/ban"
 	"xdpban/internal/control"
 	"xdpban/jails"
+	"xdpban/loader"
 )
 
 // sweepEvery is how often bans are looked through for those that have ended.
@@ -39,6 +41,7 @@ type Daemon struct {
 	Options
 	log    *slog.Logger
 	server *control.Server
+	pins   *os.File // the directory of pins, held; nil: there is none
 	since  time.Time
 
 	found     chan jails.Found // from the goroutines of the logs
@@ -100,7 +103,13 @@ func New(config *jails.Config, options Options) (*Daemon, error) {
 
 // enforce brings into force what there is before the first line of log.
 func (d *Daemon) enforce() (err error) {
+	if err := d.hold(); err != nil {
+		return err
+	}
 	if d.enforcer, err = openEnforcer(d.config, d.log); err != nil {
+		return err
+	}
+	if err := d.hold(); err != nil { // where the directory is new
 		return err
 	}
 	d.bans = d.enforcer.Account()
@@ -115,6 +124,19 @@ func (d *Daemon) enforce() (err error) {
 	}
 	d.survey() // may end bans, which the jails hear of
 	return d.nowhere()
+}
+
+// hold takes what is pinned: a daemon with another socket may tend it, and two would undo each
+// other's work.
+func (d *Daemon) hold() (err error) {
+	if d.pins != nil || d.config.Enforce == jails.Observe {
+		return nil
+	}
+	d.pins, err = loader.Hold(d.config.Pin)
+	if errors.Is(err, loader.ErrHeld) {
+		return fmt.Errorf("take %s: %w", d.config.Pin, control.ErrRunning)
+	}
+	return nil // who opens it next says what else is wrong with it
 }
 
 // hear takes a finding to the loop. It waits while the loop is behind, and the log with it.
@@ -204,6 +226,9 @@ func (d *Daemon) close() {
 		if err := d.enforcer.Close(); err != nil {
 			d.log.Warn("close the enforcement", "error", err)
 		}
+	}
+	if d.pins != nil {
+		d.pins.Close()
 	}
 	d.server.Close()
 }

@@ -3,6 +3,7 @@ package daemon
 import (
 	"os"
 	"os/exec"
+	"reflect"
 	"strings"
 	"syscall"
 	"testing"
@@ -26,6 +27,27 @@ func TestSecondDaemonRefuses(t *testing.T) {
 	}
 	if got, want := s.status().PID, s.running.Process.Pid; got != want {
 		t.Errorf("pid %d answers, want that of the first: %d", got, want)
+	}
+	s.wantDrop(attacker)
+}
+
+// One with another socket, as somebody starts who tries a configuration, would put its own program
+// and its own allow list in the place of those in force.
+func TestSecondDaemonWithAnotherSocketRefuses(t *testing.T) {
+	s := newSite(t, nativeMTU)
+	s.start()
+	s.fail(attacker, 3)
+	s.awaitBan(attacker)
+	before := s.status().Interfaces
+	for _, args := range [][]string{{"run"}, {"detach"}} {
+		cmd := exec.Command(s.xdpban().Path, append(args, "-c", s.path("xdpban.yaml"), "--socket", s.path("other.sock"))...)
+		code, stderr := s.exit(s.launch(cmd))
+		if code != 75 || !strings.Contains(stderr, "daemon is running") {
+			t.Errorf("%v: exit code %d, %q", args, code, stderr)
+		}
+	}
+	if after := s.status().Interfaces; !reflect.DeepEqual(after, before) {
+		t.Errorf("enforced by %+v, before by %+v", after, before)
 	}
 	s.wantDrop(attacker)
 }
