@@ -71,7 +71,7 @@ func (f *finisher) config(raw rawConfig) *Config {
 		Enforce:     or(raw.Enforce, d.Enforce),
 		Forward:     or(raw.Forward, d.Forward),
 		LogBack:     or(raw.LogBack, d.LogBack),
-		Socket:      f.path("socket", raw.Socket, d.Socket),
+		Socket:      f.socket(raw.Socket),
 		State:       f.path("state", raw.State, d.State),
 		Pin:         f.path("pin", raw.Pin, d.Pin),
 		Loglevel:    slog.Level(or(raw.Loglevel, loglevel(d.Loglevel))),
@@ -214,6 +214,18 @@ func (f *finisher) path(key string, v yamldoc.Value[string], fallback string) st
 		return fallback
 	}
 	return filepath.Clean(v.V)
+}
+
+// longestSocket is the length of sun_path, see unix(7), without the NUL and the ".new" of a socket that is
+// being made.
+const longestSocket = 103
+
+func (f *finisher) socket(v yamldoc.Value[string]) string {
+	path := f.path("socket", v, standard.Socket)
+	if len(path) > longestSocket {
+		f.fail(v.Error("socket", fmt.Sprintf("is longer than the %d bytes that the kernel allows", longestSocket), ""))
+	}
+	return path
 }
 
 // noPath says what keeps text from being an absolute path.
