@@ -255,7 +255,8 @@ func TestJailsDirectoryIsPutOverTheMainFile(t *testing.T) {
 		"jails.d/20.yaml", "jails: { sshd: { maxretry: 7 }, pbx: { filter: asterisk, logpath: /var/log/pbx } }\n",
 		"jails.d/10.yaml", "jails: { sshd: { maxretry: 9, enabled: false } }\n",
 		"jails.d/30.yaml.off", "not: read\n",
-		"jails.d/.40.yaml", "not: read\n"))
+		"jails.d/.40.yaml", "not: read\n",
+		"jails.d/50.yaml", "# for now:\n\n  #jails: { sshd: { enabled: true } }\n"))
 	var got []string
 	for _, j := range config.Jails {
 		got = append(got, fmt.Sprintf("%s %t %s %s %d", j.Name, j.Enabled, j.Filter.Name, j.Logpath, j.MaxRetry))
@@ -274,6 +275,7 @@ func TestErrorsOfAllFilesComeAtOnce(t *testing.T) {
 		"jails.d/c.yml", "jails: {}\n",
 		"jails.d/d.YAML", "jails: {}\n",
 		"jails.d/e.local", "[sshd]\nenabled = true\n",
+		"jails.d/f.yaml", "",
 		"jails.d/README", "not a jail\n",
 		"jails.d/b.yaml.dpkg-old", "jails: {}\n",
 		"filters/mine.yaml", "description: m\nfailregex: [{ name: a, regex: '^(', trust: verified }]\n")
@@ -290,7 +292,7 @@ func TestErrorsOfAllFilesComeAtOnce(t *testing.T) {
 		}
 		got = append(got, fmt.Sprintf("%s:%d %s %s", name, e.Line, e.Jail, e.Key))
 	}
-	want := []string{"filters/mine.yaml:2  failregex[1]", "jails.d/a.yaml:1  loglevel", "jails.d/a.yaml:2 b logpath[1]", "jails.d/b.yaml:2  ", "jails.d/c.yml:0  ", "jails.d/d.YAML:0  ", "jails.d/e.local:0  ", "xdpban.yaml:1  maxbans"}
+	want := []string{"filters/mine.yaml:2  failregex[1]", "jails.d/a.yaml:1  loglevel", "jails.d/a.yaml:2 b logpath[1]", "jails.d/b.yaml:2  ", "jails.d/c.yml:0  ", "jails.d/d.YAML:0  ", "jails.d/e.local:0  ", "jails.d/f.yaml:0  ", "xdpban.yaml:1  maxbans"}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %q, want %q\n%v", got, want, err)
 	}

@@ -58,7 +58,11 @@ func load(p place) (*Config, error) {
 	}
 	for _, name := range more {
 		var next rawMore
-		errs = append(errs, p.decode(name, &next)...)
+		mistakes := p.decode(name, &next)
+		if len(mistakes) > 0 && p.idle(name) {
+			continue
+		}
+		errs = append(errs, mistakes...)
 		raw.Jails.put(next.Jails)
 	}
 	f := finisher{filters: newFilters(p), errs: errs}
@@ -100,6 +104,19 @@ func (p place) more() ([]string, yamldoc.Errors) {
 		}
 	}
 	return names, errs
+}
+
+// idle reports whether all that a file says is commented out. One that is empty is none: it may
+// have been cut.
+func (p place) idle(name string) bool {
+	data, err := p.read(name)
+	for line := range bytes.Lines(data) {
+		line = bytes.TrimSpace(line)
+		if len(line) > 0 && line[0] != '#' {
+			return false
+		}
+	}
+	return err == nil && len(data) > 0
 }
 
 // put puts the jails of next over those of j.
