@@ -73,3 +73,20 @@ func TestAllowListIsTriedAgain(t *testing.T) {
 		return false
 	})
 }
+
+// TestFailuresOfAGatewayAreTold: a proxy or a NAT in front makes all attackers look like it.
+func TestFailuresOfAGatewayAreTold(t *testing.T) {
+	s := newSite(t, nativeMTU)
+	must(t, s.server.Gateway(gateway))
+	s.start()
+	s.fail(gateway, 6)
+	s.settle()
+	s.wantNoBan(gateway)
+	if got := s.sshd().Allowed; got != 6 {
+		t.Errorf("%d failures from allowed addresses, want 6", got)
+	}
+	const want = `failures of one who is never banned source=` + gateway + ` jail=sshd reason=failed-password why="default gateway"`
+	if got := strings.Count(s.log(), want); got != 1 {
+		t.Errorf("told %d times, want once:\n%s", got, s.log())
+	}
+}

@@ -76,14 +76,29 @@ func (d *Daemon) keepRefused(refused map[netip.Prefix]ban.Ban) {
 
 // judge makes the ban of a finding, unless the allow list forbids it.
 func (d *Daemon) judge(f jails.Found) (ban.Ban, bool) {
-	if d.allowed.Contains(f.Addr) {
-		d.log.Debug("allowed", "address", f.Addr, "jail", f.Ban.Jail)
+	if by, origin, allowed := d.allowed.Covering(ban.Single(f.Addr)); allowed {
+		d.spare(f, by, origin)
 		return ban.Ban{}, false
 	}
 	if !f.Ban.Prefix.IsSingleIP() { // else the jail may spare a neighbour
 		f.Ban.Prefix = d.rules().target(f.Addr)
 	}
 	return f.Ban, true
+}
+
+// spare counts the failures of a source that the allow list holds and its jail's ignoreip does not, and
+// tells of it once: a gateway that attacks is a proxy or a NAT, behind which nobody can be told apart.
+func (d *Daemon) spare(f jails.Found, by netip.Prefix, origin string) {
+	known := d.spared[f.Ban.Jail]
+	if known.by == nil {
+		known.by = make(map[netip.Prefix]bool)
+	}
+	if !known.by[by] {
+		d.log.Warn("failures of one who is never banned", "source", f.Addr, "jail", f.Ban.Jail, "reason", f.Rule, "why", origin)
+	}
+	known.by[by] = true
+	known.failures += uint64(f.Failures)
+	d.spared[f.Ban.Jail] = known
 }
 
 // ban brings wanted into force, or after an error nothing of it that is new.

@@ -67,8 +67,15 @@ type Daemon struct {
 	attached map[string]attachment
 	faults   faults
 	banned   map[string]uint64 // by jail, since the start
+	spared   map[string]spared // the same
 	missing  uint64
 	repairs  repairs
+}
+
+// spared are failures of sources that are never banned.
+type spared struct {
+	failures uint64
+	by       map[netip.Prefix]bool // entries of the allow list that have been told of
 }
 
 // New takes the socket, loads the kernel program, attaches it and adopts the bans that an
@@ -87,6 +94,7 @@ func New(config *jails.Config, options Options) (*Daemon, error) {
 		allowed:   new(ban.Set),
 		attached:  make(map[string]attachment),
 		banned:    make(map[string]uint64),
+		spared:    make(map[string]spared),
 	}
 	d.faults.log = d.log
 	server, err := control.Listen(config.Socket)

@@ -96,6 +96,7 @@ func (d *Daemon) status() (control.Status, error) {
 	}
 	live := d.bans.Jails()
 	for _, j := range d.jails.Status() {
+		j.Allowed += d.spared[j.Name].failures
 		status.Jails = append(status.Jails, jailStatus(j, live[j.Name], d.banned[j.Name]))
 	}
 	return status, nil
