@@ -253,7 +253,7 @@ func lookup(b *testing.B, from *ebpf.Map) *ebpf.Program {
 	b.Helper()
 	plain, err := ebpf.NewMap(&ebpf.MapSpec{Type: ebpf.Hash, KeySize: 16, ValueSize: from.ValueSize(), MaxEntries: from.MaxEntries()})
 	must(b, err)
-	must(b, copyMap(xdpbanMapBans, plain, from, 0))
+	must(b, copyMap(xdpbanMapBans, plain, from, 0, true))
 	prog, err := ebpf.NewProgram(&ebpf.ProgramSpec{
 		Name: "lookup", Type: ebpf.XDP, AttachType: ebpf.AttachXDP, License: "MIT",
 		Instructions: append(packetBounds(34),

@@ -104,8 +104,9 @@ func (l *Loader) openMap(spec *ebpf.MapSpec, target **ebpf.Map, old *predecessor
 		pinned.Close()
 		return err
 	}
+	empty := true
 	if pinned != nil && alike(pinned, spec.MaxEntries, spec.Flags) {
-		*target, pinned = pinned, nil
+		*target, pinned, empty = pinned, nil, false
 	} else if *target, err = ebpf.NewMap(spec); err != nil {
 		err = fmt.Errorf("make map %s: %w", spec.Name, err)
 	}
@@ -115,8 +116,9 @@ func (l *Loader) openMap(spec *ebpf.MapSpec, target **ebpf.Map, old *predecessor
 		}
 		old.maps = append(old.maps, predecessor{spec.Name, m})
 		if err == nil {
-			err = copyMap(spec.Name, *target, m, 0)
+			err = copyMap(spec.Name, *target, m, 0, empty)
 		}
+		empty = false
 	}
 	return err
 }
@@ -141,16 +143,16 @@ func openPinned(spec *ebpf.MapSpec, path string) (*ebpf.Map, error) {
 }
 
 // copyMap puts into to what of from is not there or ends later there; of bans only those
-// that were seen since then, in ns.
-func copyMap(name string, to, from *ebpf.Map, since uint64) error {
+// that were seen since then, in ns. Where to is empty it is not asked for each.
+func copyMap(name string, to, from *ebpf.Map, since uint64, empty bool) error {
 	var err error
 	switch name {
 	case xdpbanMapAllow:
 		err = copyEntries(to, from, func(*xdpbanPrefix, *uint32) bool { return true })
 	case xdpbanMapNets:
-		err = copyEntries(to, from, later[xdpbanPrefix](to, since))
+		err = copyEntries(to, from, later[xdpbanPrefix](to, since, empty))
 	case xdpbanMapBans, xdpbanMapHeld:
-		err = copyEntries(to, from, later[[16]byte](to, since))
+		err = copyEntries(to, from, later[[16]byte](to, since, empty))
 	}
 	if isFull(err) {
 		return fmt.Errorf("shrink map %s from %d to %d entries: more are in force", name, from.MaxEntries(), to.MaxEntries())
@@ -159,35 +161,34 @@ func copyMap(name string, to, from *ebpf.Map, since uint64) error {
 }
 
 // later picks bans that were seen since then and end later than in to.
-func later[K any](to *ebpf.Map, since uint64) func(*K, *xdpbanBan) bool {
+func later[K any](to *ebpf.Map, since uint64, empty bool) func(*K, *xdpbanBan) bool {
 	return func(key *K, v *xdpbanBan) bool {
-		var there xdpbanBan
-		if v.Seen < since {
-			return false
+		if empty || v.Seen < since {
+			return v.Seen >= since
 		}
+		var there xdpbanBan
 		// A trie may answer with a wider prefix.
 		return to.Lookup(key, &there) != nil || there.Bits != v.Bits || there.End <= v.End
 	}
 }
 
+// copyEntries puts those of from that are wanted into to, some thousands at a time.
 func copyEntries[K, V any](to, from *ebpf.Map, wanted func(*K, *V) bool) error {
-	var keys []K
-	var values []V
-	err := each(from, func(some []K, their []V) error {
-		for i := range some {
-			if wanted(&some[i], &their[i]) {
-				keys, values = append(keys, some[i]), append(values, their[i])
+	copied := 0
+	return each(from, func(keys []K, values []V) error {
+		n := 0
+		for i := range keys {
+			if wanted(&keys[i], &values[i]) {
+				keys[n], values[n] = keys[i], values[i]
+				n++
 			}
 		}
-		return nil
+		copied += n
+		if to.Type() == ebpf.LRUHash && copied > int(to.MaxEntries()/2) {
+			return errNoSpace
+		}
+		return put(to, keys[:n], values[:n])
 	})
-	if err != nil {
-		return err
-	}
-	if to.Type() == ebpf.LRUHash && len(keys) > int(to.MaxEntries()/2) {
-		return errNoSpace
-	}
-	return put(to, keys, values)
 }
 
 // pinMaps pins the new maps. One that replaces another stays beside it until links use it:
@@ -223,7 +224,7 @@ func (l *Loader) settle(old *predecessors) error {
 		if from.name == xdpbanMapAllow {
 			continue
 		}
-		if err := copyMap(from.name, *l.byName()[from.name], from.m, old.at); err != nil {
+		if err := copyMap(from.name, *l.byName()[from.name], from.m, old.at, false); err != nil {
 			return err
 		}
 	}
