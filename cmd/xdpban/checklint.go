@@ -95,6 +95,11 @@ func (e *examination) lintJail(jail jails.JailConfig) {
 		add("exempts nobody: whoever forges the source of SIP packets can have your trunks and phones shut out",
 			"list their networks in ignoreip")
 	}
+	for _, prefix := range jail.IgnoreIP {
+		if prefix.Bits() < widest(prefix.Addr()) {
+			add(fmt.Sprintf("ignoreip holds %v: nobody in so much of the internet is banned", prefix), "name the networks that you know")
+		}
+	}
 	if what, instead := jail.Blind(); what != "" {
 		add(what, instead)
 	}
@@ -113,6 +118,14 @@ func (e *examination) lintJail(jail jails.JailConfig) {
 			}
 		}
 	}
+}
+
+// widest is the length of the widest prefix of addr's kind that one network has: 10.0.0.0/8, fc00::/7.
+func widest(addr netip.Addr) int {
+	if addr.Is4() {
+		return 8
+	}
+	return 7
 }
 
 // accessLogFilters look for lines of access logs alone, which clients cannot forge there. The error log of
