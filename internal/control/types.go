@@ -107,14 +107,14 @@ type Jail struct {
 	Lines     uint64    `json:"lines"`     // read
 	Matched   uint64    `json:"matched"`   // by a failregex
 	Ignored   uint64    `json:"ignored"`   // by an ignoreregex
-	Allowed   uint64    `json:"allowed"`   // failures of addresses in ignoreip
+	Allowed   uint64    `json:"allowed"`   // failures of addresses that are never banned
 	Untrusted uint64    `json:"untrusted"` // matches whose address the attacker may have written
 	Names     uint64    `json:"names"`     // matches that gave a name instead of an address
 	Stale     uint64    `json:"stale"`     // matches that were too old to count when they were read
 	TimedOut  uint64    `json:"timed_out"` // lines on which a regex took too long, so that nobody knows whether it matches
 	Sources   int       `json:"sources"`   // that have failures counted now
 	Forgotten uint64    `json:"forgotten"` // sources whose failures had to be forgotten for want of room
-	LastMatch time.Time `json:"last_match"`
+	LastMatch time.Time `json:"last_match,omitzero"`
 	Logs      []Log     `json:"logs"`
 }
 
@@ -123,12 +123,12 @@ type Log struct {
 	Path    string    `json:"path"`
 	Lag     int64     `json:"lag"` // bytes written and not read yet
 	Lines   uint64    `json:"lines"`
-	TooLong uint64    `json:"too_long"` // lines dropped for their length
-	Skipped uint64    `json:"skipped"`  // bytes left out because the log was more than maxlag behind
-	Torn    uint64    `json:"torn"`     // lines dropped because a truncation or rotation took a part of them
-	Waking  string    `json:"waking"`   // inotify or polling
-	Problem string    `json:"problem"`  // empty: none
-	Last    time.Time `json:"last"`     // when the last line came
+	TooLong uint64    `json:"too_long"`      // lines dropped for their length
+	Skipped uint64    `json:"skipped"`       // bytes left out because the log was more than maxlag behind
+	Torn    uint64    `json:"torn"`          // lines dropped because a truncation or rotation took a part of them
+	Waking  string    `json:"waking"`        // inotify or polling
+	Problem string    `json:"problem"`       // empty: none
+	Last    time.Time `json:"last,omitzero"` // when the last line came
 }
 
 // Ban is a ban in force.
