@@ -191,3 +191,27 @@ func TestMoments(t *testing.T) {
 		t.Errorf("time: got %v", got)
 	}
 }
+
+// About is between two readings, but for a tick or some that a busy host counts late; what was asked
+// too long ago is asked again.
+func TestAboutIsNow(t *testing.T) {
+	lab.Require(t)
+	c, err := newClock()
+	must(t, err)
+	defer c.close()
+	tick := c.scale + uint64(100*time.Millisecond)
+	for i := range 1000 {
+		if i == 500 {
+			c.asked = moment{ns: 7, wall: time.Now().Add(-askEvery - time.Millisecond)}
+		}
+		before, err := c.now()
+		must(t, err)
+		about, err := c.about()
+		must(t, err)
+		after, err := c.now()
+		must(t, err)
+		if about.ns+tick < before.ns || about.ns > after.ns+tick || about.wall.Before(before.wall) || about.wall.After(after.wall) {
+			t.Fatalf("about %+v, between %+v and %+v", about, before, after)
+		}
+	}
+}

@@ -241,6 +241,58 @@ func TestRenewalKeepsWhatLastsLonger(t *testing.T) {
 	}
 }
 
+// Numbers of bans lead CPUs' counts back to them: none is given twice, whoever made the ban, whether it
+// is there still, and however the Loader ended.
+func TestNumbersOfBansAreNeverGivenTwice(t *testing.T) {
+	l := open(t)
+	given := make(map[uint32]bool)
+	for range 4 {
+		for _, b := range row("192.0.2.1", 3) {
+			must(t, l.Ban(b))
+			v, there, err := l.lookup(l.placeOf(&b))
+			if !there || err != nil || given[v.Id] || v.Id == 0 {
+				t.Fatalf("ban %+v: %v, %v", v, there, err)
+			}
+			given[v.Id] = true
+		}
+		for _, b := range row("192.0.2.1", 3) {
+			_, err := l.Unban(b.Prefix)
+			must(t, err)
+		}
+		l = reopen(t, l.settings) // without a word to the one before
+	}
+}
+
+// The program looks at bans by hand and prefixes while there are any, and the kernel hears of that
+// before the first and after the last.
+func TestTheKernelKnowsWhichTablesAreEmpty(t *testing.T) {
+	l := open(t)
+	byHand, prefix := hour("192.0.2.7/32"), hour("198.51.100.0/24")
+	byHand.Hand = true
+	want := func(held, nets bool) {
+		t.Helper()
+		var c xdpbanContents
+		must(t, l.maps.State.Lookup(uint32(0), &c))
+		if (c.Held > 0) != held || (c.Nets > 0) != nets || c.NextId < l.contents.NextId {
+			t.Errorf("the kernel has %+v, the maps %+v", c, l.contents)
+		}
+	}
+	want(false, false)
+	for range 2 {
+		must(t, l.Ban(byHand))
+		want(true, false)
+		must(t, l.Ban(prefix))
+		want(true, true)
+		l = reopen(t, l.settings)
+		want(true, true)
+		for _, b := range []ban.Ban{byHand, prefix} {
+			_, err := l.Unban(b.Prefix)
+			must(t, err)
+		}
+		want(false, false)
+	}
+}
+
 func TestBanAfterItsEndIsNew(t *testing.T) {
 	l := open(t)
 	b := hour("192.0.2.7/32")
