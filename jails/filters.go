@@ -119,14 +119,13 @@ func (f *filters) file(name string) (file *filterFile, errs yamldoc.Errors, err 
 
 // open reads a filter file and remembers it as name.
 func (f *filters) open(p place, name, base string) (*filterFile, yamldoc.Errors, error) {
-	data, err := p.read(base)
+	spec, errs, err := p.spec(base)
 	if err != nil {
 		return nil, nil, fmt.Errorf("read %s: %s", p.show(base), reason(err))
 	}
 	f.read[name] = nil
-	spec, err := p.parse(base, data)
-	if err != nil {
-		return nil, wrong(err), nil
+	if len(errs) > 0 {
+		return nil, errs, nil
 	}
 	file := &filterFile{path: name, spec: spec, made: make(map[string]*filter.Filter)}
 	if p.dir != "" {

@@ -58,13 +58,12 @@ func Library(config string) ([]LibraryFilter, error) {
 
 // library reads one file of p.
 func (p place) library(name, file string) (LibraryFilter, yamldoc.Errors) {
-	data, err := p.read(file)
+	spec, errs, err := p.spec(file)
 	if err != nil {
 		return LibraryFilter{}, yamldoc.Errors{{File: p.show(file), Msg: reason(err)}}
 	}
-	spec, err := p.parse(file, data)
-	if err != nil {
-		return LibraryFilter{}, wrong(err)
+	if len(errs) > 0 {
+		return LibraryFilter{}, errs
 	}
 	from := "built in"
 	if p.dir != "" {
@@ -73,12 +72,18 @@ func (p place) library(name, file string) (LibraryFilter, yamldoc.Errors) {
 	return LibraryFilter{name, from, spec}, nil
 }
 
-// parse reads data, the filter file base of p.
-func (p place) parse(base string, data []byte) (*filter.Spec, error) {
+// spec reads the filter file base of p. errs are what is wrong in it, err says why it cannot be read.
+func (p place) spec(base string) (spec *filter.Spec, errs yamldoc.Errors, err error) {
 	if p.dir == "" {
-		return filter.ParseBuiltIn(p.show(base), data)
+		spec, err = filter.ParseBuiltIn(p.fsys, base, p.show(base))
+		return spec, wrong(err), nil
 	}
-	return filter.Parse(p.show(base), data)
+	data, err := p.read(base)
+	if err != nil {
+		return nil, nil, err
+	}
+	spec, err = filter.Parse(p.show(base), data)
+	return spec, wrong(err), nil
 }
 
 // around is the directory of the configuration file config; empty where there is none.

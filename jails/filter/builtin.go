@@ -1,7 +1,9 @@
 package filter
 
 import (
+	"bufio"
 	"bytes"
+	"io/fs"
 	"slices"
 	"sync"
 
@@ -9,30 +11,55 @@ import (
 )
 
 // samplesKey begins the last part of a built-in filter.
-var samplesKey = []byte("\nsamples:\n")
+const samplesKey = "samples:"
 
-// ParseBuiltIn is Parse for a file that is part of the program. Tests have read it as a whole, so that
-// its samples, which stand last and are most of it, are read for those alone who ask.
-func ParseBuiltIn(file string, data []byte) (*Spec, error) {
-	at := bytes.Index(data, samplesKey)
-	if at < 0 {
-		return Parse(file, data)
-	}
-	spec, err := Parse(file, data[:at+1])
+// ParseBuiltIn is Parse for a file that is part of the program: name in fsys, and shown in errors. Tests have read it as a whole, so that
+// its samples, which stand last and are most of it, are read for those alone who ask, and lines that are comments for nobody.
+func ParseBuiltIn(fsys fs.FS, name, shown string) (*Spec, error) {
+	file, err := fsys.Open(name)
 	if err != nil {
 		return nil, err
 	}
-	spec.later = sync.OnceValue(func() []yamldoc.Value[Sample] {
-		var rest struct {
-			Samples []yamldoc.Value[Sample] `yaml:"samples"`
+	defer file.Close()
+	var rules bytes.Buffer
+	hasSamples := false
+	lines := bufio.NewScanner(file)
+	for lines.Scan() {
+		line := lines.Bytes()
+		hasSamples = string(line) == samplesKey
+		if hasSamples {
+			break
 		}
-		before := bytes.Repeat([]byte("\n"), bytes.Count(data[:at], []byte("\n"))) // samples know their lines
-		if err := yamldoc.Decode(file, slices.Concat(before, data[at:]), &rest); err != nil {
-			panic(err) // part of the program, as a regex that does not compile
+		if !bytes.HasPrefix(bytes.TrimLeft(line, " "), []byte("#")) {
+			rules.Write(line)
 		}
-		return rest.Samples
-	})
-	return spec, nil
+		rules.WriteByte('\n') // rules know their lines
+	}
+	if err := lines.Err(); err != nil {
+		return nil, err
+	}
+	spec, err := Parse(shown, rules.Bytes())
+	if err == nil && hasSamples {
+		spec.later = sync.OnceValue(func() []yamldoc.Value[Sample] { return builtInSamples(fsys, name, shown) })
+	}
+	return spec, err
+}
+
+// builtInSamples are what stands behind samplesKey. That it cannot be read is as with a regex of the program that does not compile.
+func builtInSamples(fsys fs.FS, name, shown string) []yamldoc.Value[Sample] {
+	data, err := fs.ReadFile(fsys, name)
+	if err != nil {
+		panic(err)
+	}
+	at := bytes.Index(data, []byte("\n"+samplesKey+"\n"))
+	before := bytes.Repeat([]byte("\n"), bytes.Count(data[:at], []byte("\n"))) // samples know their lines
+	var rest struct {
+		Samples []yamldoc.Value[Sample] `yaml:"samples"`
+	}
+	if err := yamldoc.Decode(shown, slices.Concat(before, data[at:]), &rest); err != nil {
+		panic(err)
+	}
+	return rest.Samples
 }
 
 // AllSamples are the samples of s.

@@ -14,11 +14,7 @@ func TestBuiltInFiltersHaveTheirSamples(t *testing.T) {
 		t.Fatalf("no filters: %v", err)
 	}
 	for _, path := range paths {
-		data, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		got, err := ParseBuiltIn(path, data)
+		got, err := ParseBuiltIn(os.DirFS(filepath.Dir(path)), filepath.Base(path), path)
 		if err != nil {
 			t.Fatal(err)
 		}
