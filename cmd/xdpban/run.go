@@ -38,6 +38,7 @@ func runVerb(p *program) *cobra.Command {
 			}
 			log := daemon.NewLog()
 			openLog(log, config)
+			defer log.Close()
 			d, err := daemon.New(config, daemon.Options{Version: version, Config: configName(path), Load: load, Log: log})
 			if err != nil {
 				return err

@@ -35,6 +35,7 @@ type Log struct {
 type target struct {
 	write func(at time.Time, level slog.Level, line string) error
 	close func() error
+	ended <-chan struct{} // closed behind the last line after close; nil: lines do not wait
 }
 
 // NewLog makes a log that writes to stderr until it is opened.
@@ -72,7 +73,10 @@ func openTarget(where string) (target, error) {
 		if err != nil {
 			return target{}, err
 		}
-		return target{func(_ time.Time, level slog.Level, line string) error { return severity(w, level)(line) }, w.Close}, nil
+		return queued(target{
+			write: func(_ time.Time, level slog.Level, line string) error { return severity(w, level)(line) },
+			close: w.Close,
+		}), nil
 	}
 	file, err := os.OpenFile(where, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o640)
 	if err != nil {

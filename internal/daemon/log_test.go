@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -135,4 +136,42 @@ func TestLogReachesSyslog(t *testing.T) {
 		}
 	}
 	must(t, syslog.Close())
+}
+
+// A syslog daemon that has stopped reading, as on a full disk, must not hold up the loop.
+func TestWhoLogsWaitsForNobody(t *testing.T) {
+	stuck, closed := make(chan struct{}), make(chan struct{})
+	var got []string
+	l := NewLog()
+	l.target = queued(target{
+		write: func(_ time.Time, _ slog.Level, line string) error {
+			<-stuck
+			got = append(got, line)
+			return nil
+		},
+		close: func() error { close(closed); return nil },
+	})
+	const lost = 3
+	for range 1 + queueSize + lost { // one is being written
+		l.Info("banned")
+	}
+	close(stuck)
+	l.Close()
+	<-closed
+	banned, told := 0, 0
+	for _, line := range got {
+		switch {
+		case line == "banned":
+			banned++
+		case strings.HasPrefix(line, "lines of this log were lost: nobody took them count="):
+			n, err := strconv.Atoi(line[strings.LastIndexByte(line, '=')+1:])
+			must(t, err)
+			told += n
+		default:
+			t.Errorf("wrote %q", line)
+		}
+	}
+	if banned < queueSize || banned+told != 1+queueSize+lost {
+		t.Errorf("%d lines written and %d told as lost, of %d", banned, told, 1+queueSize+lost)
+	}
 }
