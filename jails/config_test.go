@@ -307,6 +307,15 @@ func TestFilterBesideTheConfigurationIsFoundFirst(t *testing.T) {
 	}
 }
 
+func TestAFilterOfFail2bansIsKnown(t *testing.T) {
+	conf := write(t, "mine.conf", "# mine\n[Definition]\nfailregex = ^bad <HOST>$\n")
+	_, err := Load(write(t, "xdpban.yaml", "jails: { mine: { filter: "+conf+", logpath: /a } }\n"))
+	var errs yamldoc.Errors
+	if !errors.As(err, &errs) || len(errs) != 1 || errs[0].File != conf || errs[0].Hint != importHint {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestAJailChoosesTheModeOfItsFilter(t *testing.T) {
 	config := mustLoad(t, write(t,
 		"xdpban.yaml", "jails:\n  a: { filter: two, logpath: /a }\n  b: { filter: 'two[mode=ddos]', logpath: /a, ignoreregex: noise }\n",

@@ -83,7 +83,11 @@ func (p place) spec(base string) (spec *filter.Spec, errs yamldoc.Errors, err er
 		return nil, nil, err
 	}
 	spec, err = filter.Parse(p.show(base), data)
-	return spec, wrong(err), nil
+	errs = wrong(err)
+	if len(errs) > 0 && section.Get().Match(data) {
+		errs[0].Hint = importHint
+	}
+	return spec, errs, nil
 }
 
 // around is the directory of the configuration file config; empty where there is none.
