@@ -76,7 +76,7 @@ func (f *finisher) config(raw rawConfig) *Config {
 		Pin:         f.path("pin", raw.Pin, d.Pin),
 		Loglevel:    slog.Level(or(raw.Loglevel, loglevel(d.Loglevel))),
 		Logtarget:   f.logtarget(raw.Logtarget),
-		IPv6Prefix:  f.number("ipv6_prefix", raw.IPv6Prefix, d.IPv6Prefix, 1, 128),
+		IPv6Prefix:  f.number("ipv6_prefix", raw.IPv6Prefix, d.IPv6Prefix, 32, 128),
 		MaxBans:     uint32(f.number("maxbans", raw.MaxBans, int(d.MaxBans), 1, 1<<24)),
 		MaxPrefixes: uint32(f.number("maxprefixes", raw.MaxPrefixes, int(d.MaxPrefixes), 1, 1<<20)),
 		MaxAllowed:  uint32(f.number("maxallowed", raw.MaxAllowed, int(d.MaxAllowed), 1, 1<<20)),

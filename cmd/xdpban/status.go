@@ -93,19 +93,30 @@ func printStatus(w io.Writer, s control.Status, now time.Time) {
 	printTable(w, rows)
 }
 
-// lag is how far behind the logs of a jail are, and what is wrong with them.
+// lag is how far behind the logs of a jail are, and what is wrong with them. Of the paths of a jail a host may have one
+// alone: that others were never read is no more than said.
 func lag(logs []control.Log) string {
 	var behind int64
+	var unread []control.Log
 	for _, log := range logs {
 		if log.Problem != "" {
-			return "see: " + safe(log.Path) + ": " + safe(log.Problem)
+			unread = append(unread, log)
 		}
 		behind += log.Lag
 	}
-	if behind == 0 {
-		return "none"
+	for _, log := range unread {
+		if log.Lines > 0 || len(unread) == len(logs) {
+			return "see: " + safe(log.Path) + ": " + safe(log.Problem)
+		}
 	}
-	return size(uint64(behind))
+	much := "none"
+	if behind > 0 {
+		much = size(uint64(behind))
+	}
+	if len(unread) > 0 {
+		much += fmt.Sprintf(" (%d of %d logs not read)", len(unread), len(logs))
+	}
+	return much
 }
 
 func printJail(w io.Writer, j control.Jail, now time.Time) {
