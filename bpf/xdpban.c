@@ -42,7 +42,8 @@ struct {
 } bans SEC(".maps");
 
 /* Bans of one source made by hand, which nothing evicts, in memory that is taken when the map is
- * made: none of them fails for want of it, and many at once take half the time. Writers as for bans.
+ * made: none of them fails for want of it, and many at once take half the time. Writers as for
+ * bans.
  */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
