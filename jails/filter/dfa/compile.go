@@ -129,9 +129,9 @@ func (c *compiler) add(p Parsed) error {
 	}
 	start := c.emit(inst{op: opSave, out: body})
 	if !c.anchored(body) {
-		any := c.emit(inst{op: opRune, arg: c.runes(runeSet{0, unicode.MaxRune})})
-		start = c.emit(inst{op: opAlt, out: start, arg: any})
-		c.set.insts[any].out = start
+		skip := c.emit(inst{op: opRune, arg: c.runes(runeSet{0, unicode.MaxRune})})
+		start = c.emit(inst{op: opAlt, out: start, arg: skip})
+		c.set.insts[skip].out = start
 	}
 	c.set.starts = append(c.set.starts, start)
 	c.set.rules = append(c.set.rules, rule{
