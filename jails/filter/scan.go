@@ -52,14 +52,14 @@ func newAutomaton(rules []rule) *automaton {
 	}
 }
 
-// match looks at text with the machine that readers share.
-func (a *automaton) match(text []byte) (number int, at []int) {
+// matchFrom looks at text, without the first n regexes, with the machine that readers share.
+func (a *automaton) matchFrom(n int, text []byte) (number int, at []int) {
 	a.sharing.Lock()
 	defer a.sharing.Unlock()
 	if a.shared == nil {
 		a.shared = a.set.NewMachine(dfa.Options{})
 	}
-	if number = a.shared.Match(text); number >= 0 {
+	if number = a.shared.MatchFrom(n, text); number >= 0 {
 		at = a.shared.Groups(nil, text)
 	}
 	return number, at
@@ -83,7 +83,7 @@ type scan struct {
 	late      int          // what stands for one of the rules in Reader.late; -1: its index
 	many      bool         // more than one group of a match is asked for
 	machine   *dfa.Machine // nil: the shared one
-	texts     int          // that the shared one has looked at
+	texts     int          // that the shared one has looked at, some more than once
 	found     capture
 }
 
@@ -95,61 +95,67 @@ func newScan(rules []rule, a *automaton, late int, many bool) scan {
 	return scan{rules: rules, automaton: a, late: late, many: many}
 }
 
-// match is the number in the automaton of the first rule that it knows and that matches, and where its
-// groups are; nil if s.machine knows.
-func (s *scan) match(text []byte) (number int, at []int) {
-	if s.machine != nil {
-		return s.machine.Match(text), nil
-	}
-	if s.texts < few {
+// matchFrom is the number in the automaton of the first rule that it knows and that matches, the first n apart, and
+// where its groups are; nil if s.machine knows.
+func (s *scan) matchFrom(n int, text []byte) (number int, at []int) {
+	if s.machine == nil && s.texts < few {
 		s.texts++
-		return s.automaton.match(text)
+		return s.automaton.matchFrom(n, text)
 	}
-	s.machine = s.automaton.machine()
-	return s.machine.Match(text), nil
+	return s.own().MatchFrom(n, text), nil
+}
+
+// own is the machine that s has for itself from now on.
+func (s *scan) own() *dfa.Machine {
+	if s.machine == nil {
+		s.machine = s.automaton.machine()
+	}
+	return s.machine
 }
 
 // first is the first rule that matches text with a capture that accept takes, which is valid until
 // the next call; -1: there is none.
 func (s *scan) first(text []byte, r *Reader, accept func(*capture) bool) int {
-	limit := len(s.rules)
-	number, at := s.match(text)
-	if number >= 0 {
-		limit = s.automaton.rules[number]
-	}
-	for _, i := range s.automaton.blind {
-		if i > limit {
-			break
+	tried := 0
+	number, at := s.matchFrom(0, text)
+	for number >= 0 {
+		i := s.automaton.rules[number]
+		if blind := s.firstBlind(tried, i, text, r, accept); blind >= 0 {
+			return blind
 		}
-		if s.try(i, text, r, accept) {
+		if s.takesSeen(i, at, text, r, accept) {
 			return i
 		}
+		tried = i + 1
+		number, at = s.matchFrom(number+1, text)
 	}
-	if number < 0 {
-		return -1
-	}
-	rule := &s.rules[limit]
-	if at == nil && s.many {
-		s.machine.Trace(text)
-	}
-	if s.found = (capture{rule, text, at, s.machine, rule.guards}); s.found.isExact() {
-		if accept(&s.found) {
-			return limit
+	return s.firstBlind(tried, len(s.rules), text, r, accept)
+}
+
+// firstBlind is first of the rules from..to-1 of which the automaton knows nothing.
+func (s *scan) firstBlind(from, to int, text []byte, r *Reader, accept func(*capture) bool) int {
+	for _, i := range s.automaton.blind {
+		if i < from || i >= to {
+			continue
 		}
-	} else if at, err := rule.findSeen(text, &r.budget); s.takes(limit, at, err, text, r, accept) {
-		return limit
-	}
-	for i := limit + 1; i < len(s.rules); i++ {
-		if s.try(i, text, r, accept) {
+		at, err := s.rules[i].find(text, &r.budget)
+		if s.takes(i, at, err, text, r, accept) {
 			return i
 		}
 	}
 	return -1
 }
 
-// try runs one rule by itself.
-func (s *scan) try(i int, text []byte, r *Reader, accept func(*capture) bool) bool {
-	at, err := s.rules[i].find(text, &r.budget)
+// takesSeen reports whether accept takes what rule i finds, which the automaton has just seen match.
+func (s *scan) takesSeen(i int, at []int, text []byte, r *Reader, accept func(*capture) bool) bool {
+	rule := &s.rules[i]
+	if at == nil && s.many {
+		s.machine.Trace(text)
+	}
+	if s.found = (capture{rule, text, at, s.machine, rule.guards}); s.found.isExact() {
+		return accept(&s.found)
+	}
+	at, err := rule.findSeen(text, &r.budget)
 	return s.takes(i, at, err, text, r, accept)
 }
 

@@ -3,9 +3,8 @@ package filter
 import (
 	"bytes"
 	"runtime"
+	"slices"
 	"time"
-
-	"xdpban/jails/filter/dfa"
 )
 
 // A Speed is how fast a rule is on lines of a log, tried alone.
@@ -35,8 +34,7 @@ func (s Speed) PerSecond() float64 {
 // is left has no Speed. The first two are measured in any case. It is no measure of all rules together, most
 // of which are not tried on most lines. r forgets what it has read.
 func (r *Reader) Speeds(lines [][]byte, now time.Time, limit time.Duration, order []int) []Speed {
-	rules := r.filter.rules
-	speeds := make([]Speed, len(rules))
+	speeds := make([]Speed, len(r.filter.rules))
 	r.renew()
 	var rests [][]byte
 	for _, line := range lines {
@@ -52,7 +50,7 @@ func (r *Reader) Speeds(lines [][]byte, now time.Time, limit time.Duration, orde
 		if n >= measured && left <= 0 {
 			break
 		}
-		speeds[i] = rules[i].speed(rests, max(left/time.Duration(len(order)-n), 1))
+		speeds[i] = speed(r.alone(i), rests, max(left/time.Duration(len(order)-n), 1))
 	}
 	return speeds
 }
@@ -66,13 +64,12 @@ const (
 	measured = 2 // rules, whatever the limit
 )
 
-// speed measures r alone. The thread is locked.
-func (r *rule) speed(rests [][]byte, limit time.Duration) Speed {
+// speed measures match. The thread is locked.
+func speed(match func(text []byte) bool, rests [][]byte, limit time.Duration) Speed {
 	var s Speed
 	if len(rests) == 0 {
 		return s
 	}
-	match := r.alone()
 	for _, rest := range rests[:min(rounds, len(rests))] {
 		match(rest)
 	}
@@ -89,14 +86,28 @@ func (r *rule) speed(rests [][]byte, limit time.Duration) Speed {
 	return s
 }
 
-// alone reports whether r matches a text, with the engine that r has among others.
-func (r *rule) alone() func(text []byte) bool {
-	set, err := dfa.Compile([]string{r.expr})
-	if r.engine() != Linear || err != nil {
-		return r.match
+// alone reports whether rule i matches a text, with the engines that it has among others.
+func (r *Reader) alone(i int) func(text []byte) bool {
+	s, rule := &r.rules, &r.filter.rules[i]
+	number, known := slices.BinarySearch(s.automaton.rules, i)
+	if !known {
+		return rule.match
 	}
-	machine := set.NewMachine(dfa.Options{})
-	return func(text []byte) bool { return machine.Matches(text) }
+	machine := s.own()
+	if rule.engine() == Linear {
+		return func(text []byte) bool { return machine.Matches(number, text) }
+	}
+	return func(text []byte) bool {
+		if !machine.MatchOne(number, text) {
+			return false
+		}
+		found := capture{rule, text, nil, machine, rule.guards}
+		if found.isExact() {
+			return true
+		}
+		at, _ := rule.findSeen(text, &budget{})
+		return at != nil
+	}
 }
 
 // see is what rules see of line, valid until the next call; nil: prefregex shows them nothing.

@@ -25,8 +25,8 @@ type Machine struct {
 	table   []uint32
 	byHash  map[uint64]uint32 // the last state of each hash; others by state.chain
 	skips   []skip
-	first   uint32   // entry for the state at the start of a line; 0: not built
-	begun   []uint64 // what each of its threads has crossed
+	begins  []beginning
+	begun   []uint64 // of the beginning of the line that was looked at last
 	clears  int      // how often all states were forgotten
 
 	// Where threads come from, by entry of the table; as far as matches have asked.
@@ -44,6 +44,13 @@ type Machine struct {
 	found    finding
 	ends     [2 * maxGroups]int // of groups, as far as known says
 	known    uint64             // slots
+}
+
+// A beginning is the state at the start of a line of which some regexes alone are asked.
+type beginning struct {
+	from, to int      // the regexes
+	entry    uint32   // for the state
+	begun    []uint64 // what each of its threads has crossed
 }
 
 // A state is a list of threads. Where one of them has to look at the next character before it
@@ -91,7 +98,7 @@ func (m *Machine) clear() {
 	clear(m.byHash)
 	clear(m.memories[:])
 	m.skips = append(m.skips[:0], skip{})
-	m.first = 0
+	m.begins = m.begins[:0]
 	m.cameBy = m.cameBy[:0]
 	m.origins = append(m.origins[:0], origin{})
 	m.crossings = append(m.crossings[:0], crossing{})
@@ -224,28 +231,31 @@ func (l *list) postpone() {
 	}
 }
 
-// start is the entry for the state at the start of a line.
-func (m *Machine) start() (entry uint32) {
+// start is the entry for the state at the start of a line for the regexes from..to-1.
+func (m *Machine) start(from, to int) (entry uint32) {
 	if m.Size() > m.limit {
 		m.clear()
 	}
-	if m.first != 0 {
-		return m.first
+	for i := range m.begins {
+		if b := &m.begins[i]; b.from == from && b.to == to {
+			m.begun = b.begun
+			return b.entry
+		}
 	}
+	b := beginning{from: from, to: to, entry: dead}
 	m.next.clear()
-	for _, inst := range m.set.starts {
+	for _, inst := range m.set.starts[from:to] {
 		m.follow(&m.next, inst, after(edge), path{}, true)
 	}
 	m.next.postpone()
-	m.begun = m.begun[:0]
 	for _, came := range m.next.came {
-		m.begun = append(m.begun, came.after)
+		b.begun = append(b.begun, came.after)
 	}
-	m.first = dead
 	if len(m.next.threads) > 0 {
-		m.first = m.intern(edge)
+		b.entry = m.intern(edge)
 	}
-	return m.first
+	m.begins, m.begun = append(m.begins, b), b.begun
+	return b.entry
 }
 
 // step makes m.next what the state in row becomes by a character of a column. It

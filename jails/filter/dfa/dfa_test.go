@@ -29,18 +29,19 @@ func newOracle(exprs []string) oracle {
 	return o
 }
 
-func (o oracle) ask(line []byte) answer {
-	for i, re := range o {
-		if found := re.FindSubmatchIndex(line); found != nil {
+// ask leaves out the first n.
+func (o oracle) ask(n int, line []byte) answer {
+	for i := n; i < len(o); i++ {
+		if found := o[i].FindSubmatchIndex(line); found != nil {
 			return answer{i, found}
 		}
 	}
 	return answer{rule: -1}
 }
 
-// ask is m's answer, each group by itself and then all together.
-func ask(t fataler, m *Machine, line []byte) answer {
-	rule := m.Match(line)
+// ask is m's answer without the first n regexes, each group by itself and then all together.
+func ask(t fataler, m *Machine, n int, line []byte) answer {
+	rule := m.MatchFrom(n, line)
 	if rule < 0 {
 		return answer{rule: -1}
 	}
@@ -68,14 +69,31 @@ func compare(t fataler, exprs []string, lines [][]byte) {
 	roomy, tiny, small := set.NewMachine(Options{}), set.NewMachine(Options{Bytes: 1}), set.NewMachine(Options{Bytes: 3000})
 	o := newOracle(exprs)
 	for _, line := range lines {
-		want := o.ask(line)
-		for range 2 { // the second time nothing is built
+		for turn := range 2 * (len(exprs) + 1) { // the second time nothing is built
+			n := turn / 2
+			want := o.ask(n, line)
 			for name, m := range map[string]*Machine{"roomy": roomy, "tiny": tiny, "small": small} {
-				if got := ask(t, m, line); got.String() != want.String() {
-					t.Fatalf("%s machine of %q: %q: got %v, want %v", name, exprs, line, got, want)
+				if got := ask(t, m, n, line); got.String() != want.String() {
+					t.Fatalf("%s machine of %q from %d on: %q: got %v, want %v", name, exprs, n, line, got, want)
+				}
+				if n < len(o) {
+					compareOne(t, m, o, n, line)
 				}
 			}
 		}
+	}
+}
+
+// compareOne asks about one regex alone.
+func compareOne(t fataler, m *Machine, o oracle, rule int, line []byte) {
+	want := o[rule].FindSubmatchIndex(line)
+	if got := m.Matches(rule, line); got != (want != nil) {
+		t.Fatalf("%v: %q: matches: %v", o[rule], line, got)
+	}
+	if got := m.MatchOne(rule, line); got != (want != nil) {
+		t.Fatalf("%v: %q: matches alone: %v", o[rule], line, got)
+	} else if got && !slices.Equal(m.Groups(nil, line), want) {
+		t.Fatalf("%v: %q: alone: got %v, want %v", o[rule], line, m.Groups(nil, line), want)
 	}
 }
 

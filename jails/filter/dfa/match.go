@@ -10,22 +10,32 @@ type finding struct {
 }
 
 // Match returns the first regex of the set that matches line; -1: none does.
-func (m *Machine) Match(line []byte) (rule int) {
-	m.scan(line)
+func (m *Machine) Match(line []byte) (rule int) { return m.MatchFrom(0, line) }
+
+// MatchFrom is Match without the first n regexes.
+func (m *Machine) MatchFrom(n int, line []byte) (rule int) {
+	return m.match(line, n, len(m.set.rules))
+}
+
+// MatchOne is Match with one regex alone.
+func (m *Machine) MatchOne(rule int, line []byte) bool { return m.match(line, rule, rule+1) >= 0 }
+
+func (m *Machine) match(line []byte, from, to int) (rule int) {
+	m.scan(line, from, to)
 	m.found.resolve(m)
 	return m.found.rule
 }
 
-// Matches reports whether a regex of the set matches line. Groups cannot be asked for then.
-func (m *Machine) Matches(line []byte) bool {
-	m.scan(line)
+// Matches is MatchOne for who asks for no group.
+func (m *Machine) Matches(rule int, line []byte) bool {
+	m.scan(line, rule, rule+1)
 	return m.found.rule >= 0 || m.found.row != 0
 }
 
-// scan reads line as far as something can match and leaves behind the trail and what it found.
-func (m *Machine) scan(line []byte) {
+// scan reads line as far as one of the regexes from..to-1 can match and leaves behind the trail and what it found.
+func (m *Machine) scan(line []byte, from, to int) {
 	m.found, m.lost, m.known = finding{rule: -1}, 0, 0
-	entry := m.start()
+	entry := m.start(from, to)
 	if entry&dead != 0 {
 		return
 	}
