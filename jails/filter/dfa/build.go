@@ -39,7 +39,7 @@ type Machine struct {
 
 	// The line that was looked at last.
 	memories [maxMemories]memory
-	trail    []uint32 // row of the state before each character; 0 inside a character
+	trail    []uint32 // place in the table of the step by each character; 0 inside a character; jumped
 	lost     int      // where the trail begins; before, the states are gone
 	found    finding
 	ends     [2 * maxGroups]int // of groups, as far as known says
@@ -54,7 +54,8 @@ type beginning struct {
 }
 
 // A state is a list of threads. Where one of them has to look at the next character before it
-// takes it, all are kept as they come from the last character, and that character's kind.
+// takes it, all are kept as they come from the last character, and that character's kind if
+// one asks for it.
 type state struct {
 	from, to uint32 // in Machine.threads
 	chain    uint32 // another state of the same hash; 0: none
@@ -73,6 +74,10 @@ const (
 
 	rowOnly = 1<<27 - 1
 )
+
+// jumped is a flag in the trail: of so many characters that were skipped this is the last. The first has the row of
+// all of them, the others have nothing.
+const jumped = 1 << 31
 
 // maxTable keeps rows clear of the flags, whatever the limit.
 const maxTable = 1 << 26
@@ -114,6 +119,7 @@ type list struct {
 	threads []uint32 // instructions that wait for a character, for what an opLook can see, or that match
 	came    []path
 	looks   bool
+	asks    bool     // for the kind of the character before, if it looks
 	roots   []uint32 // instructions, each of which brought at least one thread
 	paths   []path   // of the roots
 	seen    []uint32 // by instruction: the round in which it was last met
@@ -131,7 +137,7 @@ type path struct {
 type crossing struct{ before, after uint64 }
 
 func (l *list) clear() {
-	l.threads, l.came, l.looks = l.threads[:0], l.came[:0], false
+	l.threads, l.came, l.looks, l.asks = l.threads[:0], l.came[:0], false, false
 	l.roots, l.paths = l.roots[:0], l.paths[:0]
 	if l.round++; l.round == 0 {
 		clear(l.seen)
@@ -151,10 +157,11 @@ type view struct {
 	fails syntax.EmptyOp
 }
 
-// all are the conditions of an opLook; of them behind is known from the character before.
+// all are the conditions of an opLook; of them behind is known from the character before, and backward are those that ask for it.
 const (
-	behind = syntax.EmptyBeginLine | syntax.EmptyBeginText
-	all    = behind | syntax.EmptyEndLine | syntax.EmptyEndText | syntax.EmptyWordBoundary | syntax.EmptyNoWordBoundary
+	behind   = syntax.EmptyBeginLine | syntax.EmptyBeginText
+	backward = behind | syntax.EmptyWordBoundary | syntax.EmptyNoWordBoundary
+	all      = behind | syntax.EmptyEndLine | syntax.EmptyEndText | syntax.EmptyWordBoundary | syntax.EmptyNoWordBoundary
 )
 
 // between is the view between two characters.
@@ -197,9 +204,12 @@ func (m *Machine) walk(l *list, way branch, v view, came path, behind bool) {
 		case opSave:
 			way.saves |= 1 << in.arg
 		case opLook:
-			if wants := syntax.EmptyOp(in.arg); wants&v.fails != 0 {
+			wants := in.look()
+			if wants&v.fails != 0 {
 				return
-			} else if wants&^v.holds != 0 {
+			}
+			l.asks = l.asks || in.arg&asksBehind != 0
+			if wants&^v.holds != 0 {
 				l.looks = true
 				l.add(way, came, behind)
 				return
@@ -323,21 +333,27 @@ func (m *Machine) full() bool {
 // line before at is lost.
 func (m *Machine) flush(row uint32, at int) (moved uint32) {
 	m.found.resolve(m)
-	m.found.row = 0
+	m.found.place = 0
 	s := m.states[m.table[row+columnState]]
 	m.next.clear()
 	m.next.threads = append(m.next.threads, m.threads[s.from:s.to]...)
-	m.next.looks = s.looks
+	m.next.looks, m.next.asks = s.looks, true
 	m.clear()
 	m.lost = at
 	return m.intern(s.before) & rowOnly
 }
 
+// kindBehind is what the state of m.next has to know of the character before, which is of a kind.
+func (m *Machine) kindBehind(before kind) kind {
+	if m.next.looks && m.next.asks {
+		return before
+	}
+	return other
+}
+
 // intern is the entry for the state of m.next, which is made if there is none.
 func (m *Machine) intern(before kind) (entry uint32) {
-	if !m.next.looks {
-		before = other
-	}
+	before = m.kindBehind(before)
 	hash := uint64(before) + 1
 	for _, inst := range m.next.threads {
 		hash = (hash ^ uint64(inst)) * 0x9e3779b97f4a7c15
@@ -374,6 +390,9 @@ func (m *Machine) addRow(number uint32) {
 	added[columnWide] = encoded
 	added[columnState] = number
 }
+
+// rowOf is the row of a place in the table.
+func (m *Machine) rowOf(place uint32) uint32 { return place - place%m.stride }
 
 func (m *Machine) entryOf(number uint32) uint32 {
 	entry := number * m.stride

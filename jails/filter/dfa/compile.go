@@ -88,7 +88,7 @@ const (
 	opFail  op = iota
 	opAlt      // go on at out; failing that at arg
 	opSave     // an end of a group, slot 2*i or 2*i+1 in arg; go on at out
-	opLook     // where the syntax.EmptyOp arg holds, go on at out
+	opLook     // where the syntax.EmptyOp in arg holds, go on at out
 	opRune     // a character of set arg; go on at out behind it
 	opMatch    // the rule arg matches
 )
@@ -98,6 +98,13 @@ type inst struct {
 	op       op
 	out, arg uint32
 }
+
+// asksBehind is a flag in arg of an opLook: it, or one that is reached from it without a character, asks for
+// the character before.
+const asksBehind = 1 << 8
+
+// look is the condition of an opLook.
+func (in *inst) look() syntax.EmptyOp { return syntax.EmptyOp(in.arg &^ asksBehind) }
 
 // A compiler makes the program of a Set.
 type compiler struct {
@@ -306,7 +313,7 @@ func (c *compiler) anchored(start uint32) bool {
 		case opSave:
 			return begins(in.out)
 		case opLook:
-			return syntax.EmptyOp(in.arg)&syntax.EmptyBeginText != 0 || begins(in.out)
+			return in.look()&syntax.EmptyBeginText != 0 || begins(in.out)
 		case opFail:
 			return true
 		}
@@ -365,8 +372,30 @@ func (a *alphabet) wide(r rune) uint32 {
 	return a.ofRange[at]
 }
 
-// finish computes the alphabet and what each set lets through of it.
+// asks reports whether a condition that is reached from pc without a character asks for the character before.
+func (c *compiler) asks(pc uint32, seen map[uint32]bool) bool {
+	if seen[pc] {
+		return false
+	}
+	seen[pc] = true
+	switch in := &c.set.insts[pc]; in.op {
+	case opAlt:
+		return c.asks(in.out, seen) || c.asks(in.arg, seen)
+	case opSave:
+		return c.asks(in.out, seen)
+	case opLook:
+		return in.look()&backward != 0 || c.asks(in.out, seen)
+	}
+	return false
+}
+
+// finish computes the alphabet, what each set lets through of it, and which conditions ask for the character before.
 func (c *compiler) finish() {
+	for pc := range c.set.insts {
+		if in := &c.set.insts[pc]; in.op == opLook && c.asks(uint32(pc), make(map[uint32]bool)) {
+			in.arg |= asksBehind
+		}
+	}
 	a := &c.set.alphabet
 	a.from = c.borders()
 	a.kinds = []kind{columnWide: other, columnEnd: edge, columnState: other}

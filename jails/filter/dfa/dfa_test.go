@@ -121,6 +121,12 @@ func TestMachineSaysWhatRegexpSays(t *testing.T) {
 		{[]string{`^(?:a|b)*a(?:a|b){5}$`}, []string{"aaaaaa", "abaaaaa", "bbbbbb", strings.Repeat("ab", 50)}},
 		{[]string{`$^`, `a$\b`, `a\b$`}, []string{"", "a", "ba", "a "}},
 		{[]string{`(?P<h>(?:\B|a)+)+?`}, []string{"ba\xff", "aa", ""}}, // a loop ends where it meets itself
+		{[]string{`(?m)a.*$\b`, `(?m)a.*$(?:\n^|\b)b`, `(?m)a$(?:\s|$^)*b`}, []string{"a long line\nb", "a\n\nb", "a line\n", "a"}},
+		// Long runs of characters that keep a state, whose threads stay, come from one another or begin anew.
+		{[]string{`^(?P<h>.+)$`, `(?m)^(?P<h>.+)$`}, []string{"a long line of words", "two long\nlines of words", "a long l\xffne of \u00fcmlauts and more"}},
+		{[]string{`^.*(?P<h>..)$`, `^.*(?P<h>.{9})b`}, []string{"a long line of words", "a long line of wordsbe", "a long line of w\xffo\u00fcs"}},
+		{[]string{`^(?P<h>\S+) (?:(?P<user>.*) )?(?P<x>.*?)(?:\b|-)(?P<y>.*)$`}, []string{"a long line of words", "a verylongline--of-words-"}},
+		{[]string{`(?P<h>[^b]{3,})(?P<x>.*)$`, `(?:(?P<h>.)|(?P<x>..))*`}, []string{"a long line of words", "abbbbbbbbbbbbbbbbbbbbbbb"}},
 		{nil, []string{"", "a"}},
 	} {
 		lines := make([][]byte, len(c.lines))

@@ -1,9 +1,6 @@
 package dfa
 
-import (
-	"math/bits"
-	"unicode/utf8"
-)
+import "math/bits"
 
 // An origin is the short form of a path.
 type origin struct {
@@ -13,11 +10,11 @@ type origin struct {
 
 // resolve finds out which rule it was, while the state is still there.
 func (f *finding) resolve(m *Machine) {
-	if f.row == 0 {
+	if f.place == 0 {
 		return
 	}
-	winner := m.origins[m.cameFrom(f.row, f.column)]
-	s := &m.states[m.table[f.row+columnState]]
+	winner := m.origins[m.cameFrom(f.place)]
+	s := &m.states[m.table[m.rowOf(f.place)+columnState]]
 	f.rule = int(m.set.ruleOf[m.threads[s.from+winner.thread]])
 }
 
@@ -61,14 +58,14 @@ func (m *Machine) trace(line []byte, asked uint64) bool {
 		asked = (1<<(2*m.set.rules[m.found.rule].groups) - 1) &^ m.known
 	}
 	f := &m.found
-	if f.row == 0 || f.end < m.lost {
+	if f.place == 0 || f.end < m.lost {
 		return false
 	}
 	for slots := asked; slots != 0; slots &= slots - 1 {
 		m.ends[bits.TrailingZeros64(slots)] = -1
 	}
 	m.ends[1] = f.end
-	came := m.origins[m.cameFrom(f.row, f.column)]
+	came := m.origins[m.cameFrom(f.place)]
 	wanted := m.cross(m.crossings[came.crosses].before, asked&^2, f.end)
 	at, behind := f.end, 0
 	for wanted != 0 && at > m.lost {
@@ -90,30 +87,49 @@ func (m *Machine) trace(line []byte, asked uint64) bool {
 // back goes back one character, and more of them until an end of a group is crossed. It returns where that
 // character begins and ends and where the thread behind it came from.
 func (m *Machine) back(line []byte, at int, thread uint32) (begins, ends int, came origin) {
-	trail, text, ofByte, cameBy, origins := m.trail[:at], line[:at], &m.set.alphabet.ofByte, m.cameBy, m.origins
-	for ends = at; ends > m.lost; ends-- {
-		b := text[ends-1]
-		by := trail[ends-1] + uint32(ofByte[b])
-		if b >= utf8.RuneSelf || int(by) >= len(cameBy) {
+	for ends, thread = m.stroll(at, thread); ends > m.lost; ends, thread = m.stroll(ends, thread) {
+		last := m.trail[ends-1]
+		if last&jumped == 0 {
+			for begins = ends - 1; m.trail[begins] == 0; begins-- {
+			}
+			return begins, ends, m.origins[m.cameFrom(m.trail[begins])+1+thread]
+		}
+		begins = ends - int(last&^jumped)
+		if row := m.trail[begins]; m.stays(row, thread) {
+			ends = begins
+		} else {
+			m.land(line, begins, ends, row)
+		}
+	}
+	return ends, ends, origin{thread: thread}
+}
+
+// stroll goes back as long as a step needs no more than a look at where threads come from.
+func (m *Machine) stroll(at int, thread uint32) (int, uint32) {
+	trail, cameBy, origins := m.trail[:at], m.cameBy, m.origins
+	for ; at > m.lost; at-- {
+		place := trail[at-1]
+		if int(place) >= len(cameBy) {
 			break
 		}
-		from := cameBy[by]
+		from := cameBy[place]
 		if from == 0 {
 			break
 		}
-		came = origins[from+1+thread]
+		came := origins[from+1+thread]
 		if came.crosses != 0 {
-			return ends - 1, ends, came
+			break
 		}
 		thread = came.thread
 	}
-	if ends == m.lost {
-		return ends, ends, came
+	return at, thread
+}
+
+// land writes into the trail what a jump has left out.
+func (m *Machine) land(line []byte, begins, ends int, row uint32) {
+	for at := begins; at < ends; at++ {
+		m.trail[at] = row + uint32(m.set.alphabet.ofByte[line[at]])
 	}
-	for begins = ends - 1; begins > m.lost && m.trail[begins] == 0; begins-- {
-	}
-	column, _ := m.column(line, begins)
-	return begins, ends, m.origins[m.cameFrom(m.trail[begins], column)+1+thread]
 }
 
 // cross notes that the slots of crossed lie at a place and returns what is still wanted.
@@ -124,22 +140,22 @@ func (m *Machine) cross(crossed, wanted uint64, at int) uint64 {
 	return wanted &^ crossed
 }
 
-// cameFrom is the index in m.origins of what a step brought about: first the thread that
+// cameFrom is the index in m.origins of what the step at a place of the table brought about: first the thread that
 // matched, then where each thread of the new state came from.
-func (m *Machine) cameFrom(row, column uint32) uint32 {
+func (m *Machine) cameFrom(place uint32) uint32 {
 	m.growCameBy()
-	if from := m.cameBy[row+column]; from != 0 {
+	if from := m.cameBy[place]; from != 0 {
 		return from
 	}
 	from := uint32(len(m.origins))
 	m.origins = append(m.origins, origin{})
-	if winner := m.step(row, column); winner >= 0 {
+	if winner := m.step(m.rowOf(place), place%m.stride); winner >= 0 {
 		m.origins[from] = m.originOf(m.now.came[winner])
 	}
 	for _, came := range m.next.came {
 		m.origins = append(m.origins, m.originOf(came))
 	}
-	m.cameBy[row+column] = from
+	m.cameBy[place] = from
 	return from
 }
 

@@ -57,6 +57,7 @@ func (m *Machine) memory(text uint64, row uint32) *memory {
 type skip struct {
 	set       bool
 	low, a, b uint64
+	still     uint64 // bits of the first threads: those that come from themselves by each byte that keeps the state
 }
 
 const (
@@ -68,18 +69,22 @@ const (
 // subtraction borrows from the bytes above alone, so that the lowest bit that is set is right.
 func (m *Machine) skip(line []byte, at int, row uint32) int {
 	s := &m.skips[m.table[row+columnState]]
+	from := at
 	for len(line)-at >= wordLen {
 		w := binary.LittleEndian.Uint64(line[at:])
 		a, b := w^s.a, w^s.b
 		stops := ((w - s.low) | w | ((a - ones) &^ a) | ((b - ones) &^ b)) & high
 		n := bits.TrailingZeros64(stops) / 8
-		for i := range m.trail[at : at+n] {
-			m.trail[at+i] = row
-		}
-		at += n
-		if n < wordLen {
+		if at += n; n < wordLen {
 			break
 		}
+	}
+	switch n := at - from; n {
+	case 0:
+	case 1:
+		m.trail[from] = row + uint32(m.set.alphabet.ofByte[line[from]])
+	default:
+		m.trail[from], m.trail[at-1] = row, jumped|uint32(n)
 	}
 	return at
 }
@@ -104,10 +109,11 @@ func (m *Machine) looped(row uint32) (flag uint32) {
 // findSkip looks for bytes that keep the state of row: all but two at most, and some of those up
 // to the space.
 func (m *Machine) findSkip(row uint32) skip {
-	low, others, n := byte(0), [2]byte{0xff, 0xff}, 0 // 0xff is not ASCII
+	low, others, n, still := byte(0), [2]byte{0xff, 0xff}, 0, ^uint64(0) // 0xff is not ASCII
 	for b := range byte(utf8.RuneSelf) {
 		switch {
 		case m.keeps(row, uint32(m.set.alphabet.ofByte[b])):
+			still &= m.next.still()
 		case b <= ' ':
 			low = b + 1
 		case n == len(others):
@@ -117,16 +123,31 @@ func (m *Machine) findSkip(row uint32) skip {
 			n++
 		}
 	}
-	return skip{set: true, low: ones * uint64(low), a: ones * uint64(others[0]), b: ones * uint64(others[1])}
+	if m.keeps(row, m.set.alphabet.wide(utf8.RuneError)) { // one byte that is not UTF-8
+		still &= m.next.still()
+	}
+	return skip{set: true, low: ones * uint64(low), a: ones * uint64(others[0]), b: ones * uint64(others[1]), still: still}
+}
+
+// still are bits of the first threads: those that come from themselves and cross nothing.
+func (l *list) still() (threads uint64) {
+	for i, came := range l.came[:min(len(l.came), 64)] {
+		if came == (path{thread: uint32(i)}) {
+			threads |= 1 << i
+		}
+	}
+	return threads
+}
+
+// stays reports whether a thread of the state of row comes from itself wherever the state is kept.
+func (m *Machine) stays(row, thread uint32) bool {
+	return m.skips[m.table[row+columnState]].still>>thread&1 > 0
 }
 
 // keeps reports whether a character of column leaves the state of row as it is.
 func (m *Machine) keeps(row, column uint32) bool {
 	winner := m.step(row, column)
 	s := &m.states[m.table[row+columnState]]
-	before := other
-	if m.next.looks {
-		before = m.set.alphabet.kinds[column]
-	}
+	before := m.kindBehind(m.set.alphabet.kinds[column])
 	return winner < 0 && before == s.before && slices.Equal(m.threads[s.from:s.to], m.next.threads)
 }

@@ -4,9 +4,9 @@ import "unicode/utf8"
 
 // A finding is the best match that a line is known to have.
 type finding struct {
-	rule        int // -1: none, or the rule is that of a thread of row
-	end         int
-	row, column uint32 // the state at end and what follows; 0: none
+	rule  int // -1: none, or the rule is that of a thread of the row at place
+	end   int
+	place uint32 // in the table: of the state at end and what follows; 0: none
 }
 
 // Match returns the first regex of the set that matches line; -1: none does.
@@ -29,7 +29,7 @@ func (m *Machine) match(line []byte, from, to int) (rule int) {
 // Matches is MatchOne for who asks for no group.
 func (m *Machine) Matches(rule int, line []byte) bool {
 	m.scan(line, rule, rule+1)
-	return m.found.rule >= 0 || m.found.row != 0
+	return m.found.rule >= 0 || m.found.place != 0
 }
 
 // scan reads line as far as one of the regexes from..to-1 can match and leaves behind the trail and what it found.
@@ -78,8 +78,9 @@ func (m *Machine) read(line []byte, at int, row uint32) (int, uint32) {
 func (m *Machine) run(line []byte, at int, row uint32) (int, uint32) {
 	table, trail, ofByte := m.table, m.trail, &m.set.alphabet.ofByte
 	for ; at < len(line) && at < len(trail); at++ {
-		entry := table[row+uint32(ofByte[line[at]])]
-		trail[at] = row
+		place := row + uint32(ofByte[line[at]])
+		entry := table[place]
+		trail[at] = place
 		if entry > rowOnly {
 			break
 		}
@@ -94,12 +95,12 @@ func (m *Machine) arrive(row, column uint32, at int) (entry uint32) {
 	entry = m.table[row+column]
 	if entry == unknown {
 		row, entry = m.build(row, column, at)
-		if at < len(m.trail) {
-			m.trail[at] = row
-		}
+	}
+	if at < len(m.trail) {
+		m.trail[at] = row + column
 	}
 	if entry&matched != 0 {
-		m.found = finding{rule: -1, end: at, row: row, column: column}
+		m.found = finding{rule: -1, end: at, place: row + column}
 	}
 	return entry
 }
