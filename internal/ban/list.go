@@ -119,13 +119,17 @@ func dottedQuad(text []byte) (quad [4]byte, ok bool) {
 	return quad, true
 }
 
-// Read adds the entries of in, one a line, most at most. Text after a # is a comment. mistakes are the lines
-// that are no entries, as NAME:LINE: what is wrong; err says why in was not read to its end.
+// Read adds the entries of in, one a line, most at most. Text after a # is a comment, and a byte order mark
+// may stand in front of it all. mistakes are the lines that are no entries, as NAME:LINE: what is wrong; err
+// says why in was not read to its end.
 func (l *List) Read(name string, in io.Reader, most int) (mistakes Mistakes, err error) {
 	lines := bufio.NewScanner(in)
 	n := 1
 	for ; lines.Scan(); n++ {
 		text, _, _ := bytes.Cut(lines.Bytes(), []byte{'#'})
+		if n == 1 {
+			text = bytes.TrimPrefix(text, []byte("\ufeff"))
+		}
 		if text = bytes.TrimSpace(text); len(text) == 0 {
 			continue
 		}

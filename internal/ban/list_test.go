@@ -30,6 +30,16 @@ func TestListIsReadAsItIsWritten(t *testing.T) {
 	}
 }
 
+func TestListMayBeginWithAByteOrderMark(t *testing.T) {
+	const mark = "\ufeff"
+	var got List
+	mistakes, err := got.Read("list", strings.NewReader(mark+"192.0.2.7\n"+mark+"192.0.2.8\n"), 4)
+	want := "list:2: \"\\ufeff192.0.2.8\" is neither an address nor a prefix"
+	if err != nil || !slices.Equal(written(&got), []string{"192.0.2.7"}) || mistakes.Err() == nil || mistakes.Err().Error() != want {
+		t.Errorf("got %v, %v, %v; want %s", written(&got), mistakes.Err(), err, want)
+	}
+}
+
 func TestListNamesItsMistakes(t *testing.T) {
 	long := strings.Repeat("1", 2000)
 	for _, test := range []struct{ name, text, want string }{

@@ -92,7 +92,7 @@ func TestBrokenRequestsAreRefused(t *testing.T) {
 	client := http.Client{Transport: &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
 		return net.Dial("unix", path)
 	}}}
-	for _, body := range []string{"", "{", "[]", `"x"`, `{"prefixes": 7}`, `{"prefixes": ["x"]}`, `{"no": 1}`, `{"addresses": ["192.0.2.1", "` + strings.Repeat("x", 1<<20) + `"]}`, `{"reason": "` + strings.Repeat("x", 5<<20) + `"}`} {
+	for _, body := range []string{"", "{", "[]", `"x"`, `{"prefixes": 7}`, `{"prefixes": ["x"]}`, `{"no": 1}`, `{} {}`, `{} x`, `{}]`, `{"addresses": ["192.0.2.1", "` + strings.Repeat("x", 1<<20) + `"]}`, `{"reason": "` + strings.Repeat("x", 5<<20) + `"}`} {
 		reply, err := client.Post("http://x/v1/bans", "", strings.NewReader(body))
 		if err != nil {
 			t.Fatal(err)

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -270,15 +271,30 @@ func list[T any](each func(context.Context, func(T) error) error) http.HandlerFu
 func change[Request, Reply any](do func(context.Context, Request) (Reply, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		var request Request
-		decoder := json.NewDecoder(bodyOf(w, r, requestBytes))
-		decoder.DisallowUnknownFields()
-		if err := decoder.Decode(&request); err != nil {
+		if err := decodeWhole(bodyOf(w, r, requestBytes), &request); err != nil {
 			answer(w, http.StatusBadRequest, &Error{Kind: Usage, Text: "read the request: " + err.Error()})
 			return
 		}
 		reply, err := do(r.Context(), request)
 		conclude(w, reply, err)
 	}
+}
+
+// decodeWhole reads one JSON document, behind which nothing may stand: what it asks for would not be done.
+func decodeWhole(body io.Reader, request any) error {
+	decoder := json.NewDecoder(body)
+	decoder.DisallowUnknownFields()
+	err := decoder.Decode(request)
+	if errors.Is(err, io.EOF) {
+		return errors.New("it is empty; a JSON object is due")
+	}
+	if err != nil {
+		return err
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("something stands behind its JSON object")
+	}
+	return nil
 }
 
 func conclude(w http.ResponseWriter, reply any, err error) {
