@@ -21,6 +21,7 @@ func checkVerb(p *program) *cobra.Command {
 		Short: "validate the configuration, run the samples of its filters, find what could be better",
 		Long: "Samples are run of the filters of jails; with --all, and where no configuration is given, of all that jails could name.\n" +
 			"What could be better is looked for in filters of jails that are on; with --all, in all.\n" +
+			"Jails that are off are left at their names; with --all, they are listed like the others.\n" +
 			"Findings are no errors unless --strict says so. Each comes with what to write instead.",
 		Example: "  xdpban check -c /etc/xdpban/xdpban.yaml\n  xdpban check --all --strict\n  xdpban check --dump",
 		Args:    arguments(0, 0, ""),
@@ -34,6 +35,7 @@ func checkVerb(p *program) *cobra.Command {
 				return p.dump(config)
 			}
 			result := examine(configName(path), config, err)
+			result.all = all
 			if all || path == "" {
 				result.library(path, all)
 			}
@@ -46,7 +48,7 @@ func checkVerb(p *program) *cobra.Command {
 			return nil
 		},
 	})
-	c.Flags().BoolVar(&all, "all", false, "look at all filters that jails could name")
+	c.Flags().BoolVar(&all, "all", false, "look at all filters that jails could name, list all jails")
 	c.Flags().BoolVar(&strict, "strict", false, "take findings for errors")
 	c.Flags().BoolVar(&dump, "dump", false, "print the configuration with every default filled in")
 	return c
@@ -69,6 +71,7 @@ type examination struct {
 	Jails    []jailReport `json:"jails"`
 	Filters  int          `json:"filters,omitempty"` // of the library, where it was looked at
 	Samples  int          `json:"samples,omitempty"` // of these
+	all      bool         // people see jails that are off too
 }
 
 // A mistake is where the configuration is wrong, and what to do.
@@ -152,19 +155,41 @@ func (e examination) print(w io.Writer) {
 		return
 	}
 	fmt.Fprintf(w, "configuration %s: ok\n\n", safe(e.Config))
-	defer e.printFindings(w)
-	rows := [][]string{{"JAIL", "STATE", "FILTER", "RULES", "ENGINE", "SAMPLES", "LOGS"}}
-	for _, j := range e.Jails {
-		state := "off"
-		if j.Enabled {
-			state = "on"
-		}
-		rows = append(rows, []string{j.Name, state, safe(j.Filter), number(j.Rules), j.engine(), samplesNote(j.Samples), logNames(j.Logs)})
-	}
-	printTable(w, rows)
+	e.printJails(w)
 	if e.Filters > 0 {
 		fmt.Fprintf(w, "\n%s to choose from, %s ok\n", counted(e.Filters, "filter"), counted(e.Samples, "sample"))
 	}
+	e.printFindings(w)
+}
+
+// printJails leaves jails that are off at their names, unless all are asked for.
+func (e examination) printJails(w io.Writer) {
+	rows := [][]string{{"JAIL", "STATE", "FILTER", "RULES", "ENGINE", "SAMPLES", "LOGS"}}
+	var off []string
+	for _, j := range e.Jails {
+		state := "on"
+		if !j.Enabled {
+			state = "off"
+			off = append(off, j.Name)
+		}
+		if j.Enabled || e.all {
+			rows = append(rows, []string{j.Name, state, safe(j.Filter), number(j.Rules), j.engine(), samplesNote(j.Samples), logNames(j.Logs)})
+		}
+	}
+	if len(rows) > 1 {
+		printTable(w, rows)
+	} else {
+		fmt.Fprintln(w, "no jail is on")
+	}
+	if len(off) == 0 || e.all {
+		return
+	}
+	const few = 10
+	names, more := off, ""
+	if len(names) > few {
+		names, more = names[:few], ", ..."
+	}
+	fmt.Fprintf(w, "\n%s off (--all says more): %s%s\n", counted(len(off), "jail"), strings.Join(names, ", "), more)
 }
 
 // backtracking names the rules of f that need the engine that backtracks.
