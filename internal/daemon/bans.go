@@ -104,10 +104,15 @@ func (d *Daemon) spare(f jails.Found, by netip.Prefix, origin string) {
 // ban brings wanted into force, or after an error nothing of it that is new.
 func (d *Daemon) ban(wanted map[netip.Prefix]ban.Ban) error {
 	list := slices.Collect(maps.Values(wanted))
-	fresh := make(map[string]uint64)
+	fresh, now := make(map[string]uint64), time.Now()
+	var news []ban.Ban
 	for _, b := range list {
-		if !d.bans.Has(b.Prefix) {
+		before, again := d.bans.Get(b.Prefix)
+		if !again {
 			fresh[b.Jail]++
+		}
+		if !again || outlasts(b, before, now) {
+			news = append(news, b)
 		}
 	}
 	if err := d.enforcer.Ban(list...); err != nil {
@@ -116,8 +121,14 @@ func (d *Daemon) ban(wanted map[netip.Prefix]ban.Ban) error {
 	for jail, n := range fresh {
 		d.banned[jail] += n
 	}
-	d.report(list)
+	d.report(news)
 	return nil
+}
+
+// outlasts reports whether b lasts at least twice as long as before does. Less of a renewal is no news:
+// what is not dropped, as in observe, is found again with each of its lines.
+func outlasts(b, before ban.Ban, now time.Time) bool {
+	return b.End.Sub(now) >= 2*before.End.Sub(now)
 }
 
 // banEach brings each of wanted into force by itself: one that the kernel does not take

@@ -472,6 +472,37 @@ func TestManyEndsAreOneLine(t *testing.T) {
 	}
 }
 
+// A source that goes on is told of once; again when a jail has it out for far longer.
+func TestARenewedBanIsNoNews(t *testing.T) {
+	for _, enforce := range []string{"xdp", "observe"} {
+		t.Run(enforce, func(t *testing.T) {
+			b := newBench(t, keys{"enforce": enforce})
+			again := finding(netip.MustParseAddr(attacker))
+			longer := finding(netip.MustParseAddr(attacker))
+			longer.Ban.Jail, longer.Ban.End = "recidive", longer.Ban.Since.Add(3*time.Hour)
+			for _, f := range []jails.Found{again, again, longer, again, longer, finding(netip.MustParseAddr(bystander))} {
+				b.loop(func() { b.banFound(f) })
+			}
+			var got []string
+			text, err := os.ReadFile(filepath.Join(b.dir, "log"))
+			must(t, err)
+			for line := range strings.Lines(string(text)) {
+				if _, what, told := strings.Cut(line, "INFO  banned "); told {
+					got = append(got, strings.TrimSpace(what))
+				}
+			}
+			want := []string{
+				"source=" + attacker + " jail=sshd reason=failed-password for=1h0m0s",
+				"source=" + attacker + " jail=recidive reason=failed-password for=3h0m0s",
+				"source=" + bystander + " jail=sshd reason=failed-password for=1h0m0s",
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("told\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+			}
+		})
+	}
+}
+
 // Three maps' worth of sources that logs find take the room there is and nobody's place. That
 // some are refused is a fault for as long as there is no room.
 func TestASprayOfFindingsPushesNobodyOut(t *testing.T) {
