@@ -24,6 +24,7 @@ func runVerb(p *program) *cobra.Command {
 			hangups := make(chan os.Signal, 1) // from here on: one that comes early must not end the daemon
 			signal.Notify(hangups, unix.SIGHUP)
 			defer signal.Stop(hangups)
+			signal.Ignore(unix.SIGPIPE) // whoever has our log in a pipe may leave
 			path := p.configPath()
 			load := func() (*jails.Config, error) {
 				config, err := jails.Load(path)

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // The targets of a log that are no file.
@@ -28,6 +30,7 @@ type Log struct {
 	level slog.LevelVar
 
 	mu     sync.Mutex
+	where  string // as Open was told
 	target target
 }
 
@@ -48,16 +51,20 @@ func NewLog() *Log {
 // Open sends the log to where says: SYSLOG, STDERR, STDOUT or the path of a file. A file
 // is opened anew, as it may have been rotated away. On an error the log stays as it was.
 func (l *Log) Open(where string, level slog.Level) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if where == l.where && (where == toStderr || where == toStdout) {
+		l.level.Set(level)
+		return nil
+	}
 	next, err := openTarget(where)
 	if err != nil {
 		return fmt.Errorf("open the log %s: %w", where, err)
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	if l.target.close != nil {
 		l.target.close() //nolint:errcheck // what was written has been written
 	}
-	l.target = next
+	l.where, l.target = where, next
 	l.level.Set(level)
 	return nil
 }
@@ -65,33 +72,98 @@ func (l *Log) Open(where string, level slog.Level) error {
 func openTarget(where string) (target, error) {
 	switch where {
 	case toStderr:
-		return stream(os.Stderr), nil
+		return standard(os.Stderr), nil
 	case toStdout:
-		return stream(os.Stdout), nil
+		return standard(os.Stdout), nil
 	case toSyslog:
 		w, err := syslog.New(syslog.LOG_DAEMON|syslog.LOG_INFO, "xdpban")
 		if err != nil {
 			return target{}, err
 		}
-		return queued(target{
+		return queued(telling(target{
 			write: func(_ time.Time, level slog.Level, line string) error { return severity(w, level)(line) },
 			close: w.Close,
-		}), nil
+		})), nil
 	}
-	file, err := os.OpenFile(where, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o640)
+	return openFile(where)
+}
+
+// standard is a target that is open already and stays so. Only files do not have their writers wait.
+func standard(file *os.File) target {
+	t := stream(file)
+	if isFile(file) {
+		return t
+	}
+	t.close = func() error { return nil }
+	return queued(t)
+}
+
+// openFile opens a file, or a pipe or terminal, where lines wait for whoever reads. A pipe that is open in
+// both directions is there without a reader, and stays when he goes.
+func openFile(path string) (target, error) {
+	flags := os.O_CREATE | os.O_APPEND | os.O_WRONLY
+	if info, err := os.Stat(path); err == nil && info.Mode().Type() == os.ModeNamedPipe {
+		flags = os.O_RDWR
+	}
+	file, err := os.OpenFile(path, flags|unix.O_NONBLOCK|unix.O_NOCTTY, 0o640)
 	if err != nil {
 		return target{}, err
 	}
 	t := stream(file)
 	t.close = file.Close
+	if isFile(file) {
+		return t, nil
+	}
+	t = queued(t)
+	flush := t.close
+	t.close = func() error {
+		file.SetWriteDeadline(time.Now().Add(flushAtMost)) //nolint:errcheck // what has no deadline does not have its writers wait
+		return flush()
+	}
 	return t, nil
 }
 
+func isFile(file *os.File) bool {
+	info, err := file.Stat()
+	return err == nil && info.Mode().IsRegular()
+}
+
+// stream is a target that writes lines with their times. It begins a line anew where only a part of the
+// last one was taken.
 func stream(w io.Writer) target {
-	return target{write: func(at time.Time, level slog.Level, line string) error {
-		_, err := fmt.Fprintf(w, "%s %-5s %s\n", at.Format("2006-01-02T15:04:05.000Z07:00"), level, line)
+	torn := ""
+	return telling(target{write: func(at time.Time, level slog.Level, line string) error {
+		text := fmt.Sprintf("%s%s %-5s %s\n", torn, at.Format("2006-01-02T15:04:05.000Z07:00"), level, line)
+		n, err := io.WriteString(w, text)
+		switch n {
+		case 0:
+		case len(torn), len(text):
+			torn = ""
+		default:
+			torn = "\n"
+		}
 		return err
-	}}
+	}})
+}
+
+// telling counts the lines that t does not take, as on a full disk, and tells their number when it takes one again.
+func telling(t target) target {
+	lost, write := uint64(0), t.write
+	t.write = func(at time.Time, level slog.Level, line string) error {
+		if err := write(at, level, line); err != nil {
+			lost++
+			return err
+		}
+		if lost > 0 && write(time.Now(), slog.LevelWarn, linesLost(lost)) == nil {
+			lost = 0
+		}
+		return nil
+	}
+	return t
+}
+
+func linesLost(n uint64) string {
+	return fmt.Sprintf("lines of this log were lost: nobody took them count=%d", n)
 }
 
 func severity(w *syslog.Writer, level slog.Level) func(string) error {

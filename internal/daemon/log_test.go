@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"bufio"
 	"errors"
 	"log/slog"
 	"net/netip"
@@ -12,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"xdpban/internal/lab"
 )
@@ -174,4 +177,82 @@ func TestWhoLogsWaitsForNobody(t *testing.T) {
 	if banned < queueSize || banned+told != 1+queueSize+lost {
 		t.Errorf("%d lines written and %d told as lost, of %d", banned, told, 1+queueSize+lost)
 	}
+}
+
+// A pipe as a log takes lines before it has a reader and when it has one again; meanwhile nobody waits.
+func TestLogIsAPipe(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "pipe")
+	must(t, unix.Mkfifo(path, 0o600))
+	l := logTo(t, path)
+	long := strings.Repeat("x", 1<<10)
+	for range 2 * queueSize { // more than pipe and queue hold
+		l.Info("banned", "reason", long)
+	}
+	file, err := os.OpenFile(path, os.O_RDONLY, 0)
+	must(t, err)
+	defer file.Close()
+	for reader := bufio.NewReader(file); ; {
+		must(t, file.SetReadDeadline(time.Now().Add(patience)))
+		line, err := reader.ReadString('\n')
+		must(t, err)
+		if strings.Contains(line, "lines of this log were lost") {
+			break
+		}
+	}
+	l.Close()
+}
+
+// Who follows the log no more leaves no goroutine behind.
+func TestLogIsAPipeThatNobodyReads(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "pipe")
+	must(t, unix.Mkfifo(path, 0o600))
+	l := logTo(t, path)
+	for range 2 * queueSize {
+		l.Info("banned", "reason", strings.Repeat("x", 1<<10))
+	}
+	ended := l.target.ended
+	must(t, l.Open(filepath.Join(t.TempDir(), "log"), slog.LevelInfo))
+	select {
+	case <-ended:
+	case <-time.After(patience):
+		t.Error("the writer waits for a reader for ever")
+	}
+}
+
+// What a full disk did not take is told of when there is room, and half a line does not become
+// the beginning of the next one.
+func TestLinesThatAFullDiskLostAreTold(t *testing.T) {
+	disk := &fullDisk{room: 100}
+	at := time.Date(2026, 11, 9, 12, 0, 0, 0, time.UTC)
+	l := stream(disk)
+	for range 4 {
+		l.write(at, slog.LevelInfo, "banned source=192.0.2.7") //nolint:errcheck // half of them
+	}
+	disk.room = 1 << 10
+	must(t, l.write(at, slog.LevelInfo, "banned source=192.0.2.8"))
+	var got []string
+	for line := range strings.Lines(disk.text.String()) {
+		_, text, _ := strings.Cut(line, "Z ")
+		got = append(got, strings.TrimSpace(text))
+	}
+	want := []string{"INFO  banned source=192.0.2.7", "INFO  banned source=", "INFO  banned source=192.0.2.8", "WARN  lines of this log were lost: nobody took them count=3"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// A fullDisk takes so many bytes.
+type fullDisk struct {
+	text strings.Builder
+	room int
+}
+
+func (d *fullDisk) Write(p []byte) (int, error) {
+	n := min(len(p), d.room)
+	d.room -= n
+	d.text.Write(p[:n])
+	if n < len(p) {
+		return n, unix.ENOSPC
+	}
+	return n, nil
 }

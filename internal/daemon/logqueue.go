@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"fmt"
 	"log/slog"
 	"os"
 	"sync/atomic"
@@ -21,10 +20,10 @@ type logLine struct {
 	text  string
 }
 
-// queued is t behind a queue, so that who writes never waits: a syslog daemon that has stopped
-// reading would hold up the loop, and with it bans. Lines for which there is no room are dropped and
-// counted; the number is told when lines are taken again. close ends the goroutine behind the last line,
-// ended is closed then.
+// queued is t behind a queue, so that who writes never waits: a syslog daemon that has stopped reading, or
+// the reader of a pipe, would hold up the loop, and with it bans. Lines for which there is no room are
+// dropped and counted; the number is told when lines are taken again. close ends the goroutine behind the
+// last line, ended is closed then.
 func queued(t target) target {
 	lines, ended := make(chan logLine, queueSize), make(chan struct{})
 	var dropped atomic.Uint64
@@ -32,8 +31,8 @@ func queued(t target) target {
 		defer close(ended)
 		for line := range lines {
 			t.write(line.at, line.level, line.text) //nolint:errcheck // nobody is left to tell
-			if n := dropped.Swap(0); n > 0 {
-				t.write(time.Now(), slog.LevelWarn, fmt.Sprintf("lines of this log were lost: nobody took them count=%d", n)) //nolint:errcheck // the same
+			if n := dropped.Swap(0); n > 0 && t.write(time.Now(), slog.LevelWarn, linesLost(n)) != nil {
+				dropped.Add(n)
 			}
 		}
 		t.close() //nolint:errcheck // what was written has been written

@@ -1,6 +1,8 @@
 package daemon
 
 import (
+	"fmt"
+	"net/netip"
 	"os"
 	"os/exec"
 	"reflect"
@@ -13,6 +15,7 @@ import (
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 
+	"xdpban/internal/control"
 	"xdpban/loader"
 )
 
@@ -50,6 +53,39 @@ func TestSecondDaemonWithAnotherSocketRefuses(t *testing.T) {
 		t.Errorf("enforced by %+v, before by %+v", after, before)
 	}
 	s.wantDrop(attacker)
+}
+
+// Who has the daemon's log on his terminal through a pipe and leaves, or reads no more, ends no enforcement.
+func TestTheDaemonOutlivesTheReaderOfItsLog(t *testing.T) {
+	for _, leave := range []bool{true, false} {
+		t.Run(fmt.Sprintf("leaves %v", leave), func(t *testing.T) {
+			s := newSite(t, nativeMTU)
+			s.configure(keys{"logtarget": "STDOUT"})
+			reader, writer, err := os.Pipe()
+			must(t, err)
+			defer reader.Close()
+			cmd := s.xdpban()
+			cmd.Stdout = writer
+			s.startAs(cmd)
+			must(t, writer.Close())
+			if leave {
+				must(t, reader.Close())
+			}
+			const pipe = 64 << 10 // and a line is longer than 64 bytes
+			for i := range pipe / 64 {
+				addr := netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)})
+				_, err := s.client.Ban(t.Context(), control.BanRequest{Addresses: []netip.Addr{addr}})
+				must(t, err)
+			}
+			s.fail(attacker, 3)
+			s.awaitBan(attacker)
+			s.wantDrop(attacker)
+			must(t, s.running.Process.Signal(unix.SIGTERM))
+			if code, stderr := s.exit(s.running); code != 0 {
+				t.Errorf("exit code %d, %q", code, stderr)
+			}
+		})
+	}
 }
 
 func TestMissingPrivilegeIsSaid(t *testing.T) {
