@@ -44,6 +44,14 @@ func detachVerb(p *program) *cobra.Command {
 				return err
 			}
 			defer pins.Close()
+			chain, err := fallback.Hold() // the same, with other pins
+			if errors.Is(err, fallback.ErrHeld) {
+				return running
+			}
+			if err != nil {
+				return err
+			}
+			defer chain.Close()
 			if err := errors.Join(loader.Remove(config.Pin), fallback.Remove()); err != nil {
 				return err
 			}

@@ -27,7 +27,8 @@ type ladder struct {
 	xdp     *loader.Loader
 	noXDP   error // why xdp is nil
 	chain   *fallback.Chain
-	noChain error // why chain is nil though it was needed
+	held    *fallback.Holding // of chain; nil where it cannot be locked
+	noChain error             // why chain is nil though it was needed
 	guarded map[string]attachment
 	allowed *ban.Set
 	account *ban.Account // that of XDP, where there is XDP
@@ -47,7 +48,11 @@ func (l *ladder) open() error {
 		return fmt.Errorf("%w: %w", ErrNowhere, l.noXDP)
 	}
 	if l.xdp == nil || fallback.Present() {
-		if err := l.openChain(); err != nil && l.xdp == nil {
+		err := l.openChain()
+		if errors.Is(err, fallback.ErrHeld) && l.xdp == nil {
+			return fmt.Errorf("take the chain %s: %w", fallback.Name, control.ErrRunning)
+		}
+		if err != nil && l.xdp == nil {
 			return fmt.Errorf("%w: %w", ErrNowhere, errors.Join(l.noXDP, err))
 		}
 	}
@@ -75,15 +80,23 @@ func (l *ladder) openXDP() error {
 
 // openChain makes the chain, with the bans and the allow list that XDP has.
 func (l *ladder) openChain() error {
+	held, err := fallback.Hold()
+	if errors.Is(err, fallback.ErrHeld) {
+		l.noChain = err
+		return err
+	}
+	if err != nil {
+		l.log.Warn("nothing keeps a second daemon from the chain", "error", err)
+	}
 	c, err := fallback.Open(fallback.Settings{
 		IPv6Prefix: l.config.IPv6Prefix, MaxBans: l.config.MaxBans, MaxPrefixes: l.config.MaxPrefixes, MaxAllowed: l.config.MaxAllowed,
 		Quiet: l.config.Defaults.QuietTime, Forward: l.config.Forward, Quietly: !l.config.LogBack, Log: l.log,
 	})
 	l.noChain = err
 	if err != nil {
-		return err
+		return errors.Join(err, held.Close())
 	}
-	l.chain = c
+	l.chain, l.held = c, held
 	return l.chain.Allow(l.allowed)
 }
 
@@ -256,8 +269,9 @@ func (l *ladder) Settle() error {
 		return err
 	}
 	l.log.Info("every interface does XDP: the chain goes", "chain", fallback.Name)
-	l.chain, l.chainErr = nil, nil
-	return fallback.Remove()
+	held := l.held
+	l.chain, l.chainErr, l.held = nil, nil, nil
+	return errors.Join(fallback.Remove(), held.Close())
 }
 
 // keepers are where bans are.
@@ -634,7 +648,7 @@ func (l *ladder) Notes() []string {
 
 // Close gives back what this process holds. Everything stays in force.
 func (l *ladder) Close() error {
-	var errs []error
+	errs := []error{l.held.Close()}
 	for _, k := range l.keepers() {
 		errs = append(errs, k.Close())
 	}

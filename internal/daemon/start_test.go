@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"reflect"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -51,6 +52,36 @@ func TestSecondDaemonWithAnotherSocketRefuses(t *testing.T) {
 	}
 	if after := s.status().Interfaces; !reflect.DeepEqual(after, before) {
 		t.Errorf("enforced by %+v, before by %+v", after, before)
+	}
+	s.wantDrop(attacker)
+}
+
+// The chain is one, whatever else a daemon has for itself: who would share it is refused, detach too, and
+// one that has XDP leaves it alone.
+func TestSecondDaemonLeavesTheChainAlone(t *testing.T) {
+	s := newSite(t, nativeMTU)
+	s.configure(keys{"enforce": "iptables"})
+	s.start()
+	s.fail(attacker, 3)
+	s.awaitBan(attacker)
+	s.configure(keys{"enforce": "iptables", "pin": s.pin() + "-other", "socket": s.path("other.sock")})
+	for _, verb := range []string{"run", "detach"} {
+		code, stderr := s.exit(s.launch(exec.Command(s.xdpban().Path, verb, "-c", s.path("xdpban.yaml"))))
+		if code != 75 || !strings.Contains(stderr, "daemon is running") {
+			t.Errorf("%s: exit code %d, %q", verb, code, stderr)
+		}
+	}
+	s.configure(keys{"enforce": "auto", "pin": s.pin() + "-other", "socket": s.path("other.sock"), "jails": "{}"})
+	t.Cleanup(func() { must(t, loader.Remove(s.pin()+"-other")) })
+	first := s.client
+	s.client = control.NewClient(s.path("other.sock"))
+	s.start()
+	if got := s.status(); s.interfaces()["eth0"] != "native" || got.Bans.Live != 0 || !slices.Contains(got.Chain.Notes, "take the chain OFFENDINGIPS: another daemon is running") {
+		t.Errorf("the other daemon: %+v", got)
+	}
+	s.client = first
+	if got := s.status(); got.Chain.Mended != 0 || got.Bans.Live != 1 {
+		t.Errorf("the first daemon: %+v", got)
 	}
 	s.wantDrop(attacker)
 }
