@@ -6,13 +6,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // readers read lists to their end.
@@ -129,6 +133,74 @@ func (pensive) Ban(ctx context.Context, r BanRequest) (BanReply, error) {
 	case <-ctx.Done():
 		return BanReply{}, errors.New("the client has gone")
 	}
+}
+
+// Clients that say nothing take every place for seconds at most, before their first request and behind it.
+func TestSilentClientsLoseTheirPlaces(t *testing.T) {
+	for _, said := range []string{"", "GET /v1/status HTTP/1.1\r\n", "GET /v1/status HTTP/1.1\r\nHost: x\r\n\r\n"} {
+		synctest.Test(t, func(t *testing.T) {
+			began, street := time.Now(), &single{connections: make(chan net.Conn, 2*maxClients)}
+			server := newHTTP(t.Context(), handler(echo{}), slog.New(slog.DiscardHandler))
+			go server.Serve(&door{street, make(chan struct{}, maxClients), t.Context(), nil}) //nolint:errcheck // it ends with the test
+			come := func() net.Conn {
+				client, inside := net.Pipe()
+				street.connections <- inside
+				return client
+			}
+			for range maxClients {
+				client := come()
+				defer client.Close()
+				fmt.Fprint(client, said)
+				go io.Copy(io.Discard, client) //nolint:errcheck // it ends with the connection
+			}
+			synctest.Wait()
+			client := come()
+			fmt.Fprint(client, "GET /v1/status HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+			if _, err := io.ReadAll(client); err != nil {
+				t.Error(err)
+			}
+			if took := time.Since(began).Round(time.Second); took != 3*time.Second {
+				t.Errorf("after %q a place is free in %v", said, took)
+			}
+			close(street.connections)
+			server.Close()
+		})
+	}
+}
+
+// Where there are no descriptors the socket waits for them, and says so once.
+func TestTheDoorWaitsForDescriptors(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		scarcity := fmt.Errorf("accept: %w", os.NewSyscallError("accept4", unix.EMFILE))
+		street, log := &fickle{errs: []error{scarcity, scarcity, scarcity}}, new(strings.Builder)
+		d := &door{street, make(chan struct{}, 1), t.Context(), slog.New(slog.NewTextHandler(log, nil))}
+		if _, err := d.Accept(); err != nil {
+			t.Fatal(err)
+		}
+		if n := strings.Count(log.String(), "the socket takes no client; trying again\" error=\"accept: accept4: too many open files"); n != 1 {
+			t.Errorf("told %d times: %s", n, log)
+		}
+		street.errs = []error{net.ErrClosed}
+		if _, err := d.Accept(); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+// A fickle listener has errors before it has a connection.
+type fickle struct {
+	single
+	errs []error
+}
+
+func (f *fickle) Accept() (net.Conn, error) {
+	if len(f.errs) > 0 {
+		err := f.errs[0]
+		f.errs = f.errs[1:]
+		return nil, err
+	}
+	conn, _ := net.Pipe()
+	return conn, nil
 }
 
 // connect is a client of a server of its own.

@@ -3,6 +3,7 @@ package control_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -23,7 +24,7 @@ func TestTheLockOutlivesTheSocket(t *testing.T) {
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	stop()
-	if err := server.Serve(ctx, &recorder{}); err != nil {
+	if err := server.Serve(ctx, &recorder{}, slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := control.Listen(path); !errors.Is(err, control.ErrRunning) {
@@ -51,7 +52,7 @@ func TestManySilentClientsLeaveRoomWhenTheyGo(t *testing.T) {
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error)
-	go func() { done <- server.Serve(ctx, &recorder{}) }()
+	go func() { done <- server.Serve(ctx, &recorder{}, slog.New(slog.DiscardHandler)) }()
 	silent := make([]net.Conn, 500)
 	for i := range silent {
 		// The backlog may be full: those wait to be let in.
@@ -88,7 +89,7 @@ func TestBrokenRequestsAreRefused(t *testing.T) {
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error)
-	go func() { done <- server.Serve(ctx, &recorder{}) }()
+	go func() { done <- server.Serve(ctx, &recorder{}, slog.New(slog.DiscardHandler)) }()
 	client := http.Client{Transport: &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
 		return net.Dial("unix", path)
 	}}}

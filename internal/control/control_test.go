@@ -3,6 +3,7 @@ package control_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -76,7 +77,7 @@ func socketOf(t *testing.T, service control.Service) (path string) {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error)
-	go func() { done <- server.Serve(ctx, service) }()
+	go func() { done <- server.Serve(ctx, service, slog.New(slog.DiscardHandler)) }()
 	t.Cleanup(func() {
 		stop()
 		if err := <-done; err != nil {

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	stdlog "log"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -156,35 +158,40 @@ func admit(path string) error {
 }
 
 // Bounds on clients. A list of a million bans takes seconds, a client that stops in the
-// middle would take the descriptors that the logs need.
+// middle would take the descriptors that the logs need, and one that says nothing the place of another.
 const (
 	maxClients  = 64
 	patience    = 2 * time.Minute
-	idleAtMost  = 10 * time.Second
-	headAtMost  = 10 * time.Second
+	idleAtMost  = 3 * time.Second
+	headAtMost  = 3 * time.Second
 	headerBytes = 16 << 10
 )
 
 // Serve answers requests with service until ctx ends and the last of them has its answer,
 // then removes the socket. The lock stays until Close: the daemon may not have done yet.
-func (s *Server) Serve(ctx context.Context, service Service) error {
-	server := &http.Server{
-		Handler:           s.awaited(handler(service)),
+func (s *Server) Serve(ctx context.Context, service Service, log *slog.Logger) error {
+	server := newHTTP(ctx, s.awaited(handler(service)), log)
+	stop := context.AfterFunc(ctx, func() { server.Close() })
+	defer stop()
+	defer s.asking.Lock() // waits for who answers, and no other begins
+	defer s.hangUp()
+	if err := server.Serve(&door{s.listener, make(chan struct{}, maxClients), ctx, log}); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve the socket: %w", err)
+	}
+	return nil
+}
+
+func newHTTP(ctx context.Context, handler http.Handler, log *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler:           handler,
 		ReadHeaderTimeout: headAtMost,
 		ReadTimeout:       patience,
 		WriteTimeout:      2 * patience,
 		IdleTimeout:       idleAtMost,
 		MaxHeaderBytes:    headerBytes,
 		BaseContext:       func(net.Listener) context.Context { return ctx },
+		ErrorLog:          stdlog.New(complaint{log}, "", 0),
 	}
-	stop := context.AfterFunc(ctx, func() { server.Close() })
-	defer stop()
-	defer s.asking.Lock() // waits for who answers, and no other begins
-	defer s.hangUp()
-	if err := server.Serve(&door{s.listener, make(chan struct{}, maxClients)}); !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("serve the socket: %w", err)
-	}
-	return nil
 }
 
 // awaited has Serve wait for who answers.

@@ -161,7 +161,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	running.Go(func() { watchHost(ctx, d.changed) })
 	running.Go(func() { watchFilter(ctx, d.rewritten) })
 	running.Go(func() { failed <- d.jails.Run(ctx) })
-	running.Go(func() { failed <- d.server.Serve(ctx, service{d}) })
+	running.Go(func() { failed <- d.server.Serve(ctx, service{d}, d.log) })
 	running.Go(func() { d.reconcileInTime(ctx) })
 
 	d.log.Info("started", "version", d.Version, "config", d.Config, "enforce", d.config.Enforce.String(), "bans", d.bans.Len())
