@@ -240,3 +240,34 @@ func TestTheWallClockMayJump(t *testing.T) {
 		})
 	}
 }
+
+// More logs than descriptors leave some for the socket and for whoever is started.
+func TestManyLogsAndFewDescriptors(t *testing.T) {
+	for _, enforce := range []string{"xdp", "iptables"} {
+		t.Run(enforce, func(t *testing.T) {
+			s := newSite(t, nativeMTU)
+			for i := range 300 {
+				must(t, os.WriteFile(s.path(fmt.Sprintf("z%d.log", i)), nil, 0o600))
+			}
+			s.configure(keys{"enforce": enforce, "jails": "{sshd: {enabled: true, filter: sshd, logpath: [" + s.path("auth.log") + ", " + s.path("z*.log") + "]}}"})
+			program := s.xdpban()
+			s.startAs(exec.Command("sh", append([]string{"-c", `ulimit -n 200; exec "$@"`, "sh"}, program.Args...)...))
+			s.fail(attacker, 3)
+			s.awaitBan(attacker)
+			s.ban(control.BanRequest{Addresses: addresses(byHand)})
+			s.wantDrop(attacker)
+			waiting := 0
+			for _, log := range s.sshd().Logs {
+				if strings.Contains(log.Problem, "100 log files are open, which is as many as can be") {
+					waiting++
+				}
+			}
+			if waiting != 201 {
+				t.Errorf("%d logs wait, want 201: %+v", waiting, s.sshd().Logs)
+			}
+			if stderr := s.running.stderr.String(); stderr != "" {
+				t.Errorf("on stderr: %s", stderr)
+			}
+		})
+	}
+}

@@ -7,10 +7,13 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math"
 	"runtime"
 	"slices"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // A Handler gets the lines of one log in order, without newline and CR. The bytes are those of
@@ -52,7 +55,25 @@ type Options struct {
 	// closed. Default 1 min: a daemon that was told to reopen its log takes its time.
 	Linger time.Duration
 
+	// MaxFiles is how many files are open at most: where more are wanted, those that come later wait for
+	// one to be closed. Default: as many as this process may have (RLIMIT_NOFILE), but for 256 or half
+	// of them, which others need: the socket, the kernel's maps, who is started.
+	MaxFiles int
+
 	Log *slog.Logger // default slog.Default()
+}
+
+// spareFiles are left to others, if there are twice as many.
+const spareFiles = 256
+
+// mostFiles is the default of Options.MaxFiles.
+func mostFiles() int {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return spareFiles
+	}
+	most := int(min(limit.Cur, math.MaxInt32))
+	return max(most-spareFiles, most/2)
 }
 
 // seldom is how many polls inotify saves.
@@ -98,6 +119,9 @@ func NewFollower(opts Options) *Follower {
 	}
 	if opts.Linger == 0 {
 		opts.Linger = time.Minute
+	}
+	if opts.MaxFiles == 0 {
+		opts.MaxFiles = mostFiles()
 	}
 	if opts.Log == nil {
 		opts.Log = slog.Default()

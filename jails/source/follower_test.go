@@ -403,6 +403,46 @@ func TestHazardsOfFollowing(t *testing.T) {
 	}
 }
 
+// More files than may be open wait, and what was written to them meanwhile is read when others have gone.
+func TestFilesBeyondTheLimitWait(t *testing.T) {
+	r := newRig(t, true)
+	r.f.opts.MaxFiles = 2
+	for _, name := range []string{"a.log", "b.log", "c.log"} {
+		r.write(name, "before\n")
+	}
+	r.watch("*.log")
+	r.write("a.log", "a\n")
+	r.write("b.log", "b\n")
+	r.write("c.log", "c\n")
+	r.wants("a", "b")
+	waits := r.f.Status()[2]
+	if want := "open " + r.path("c.log") + ": 2 log files are open, which is as many as can be: raise the limit of open files (systemd: LimitNOFILE)"; waits.Error != want {
+		t.Errorf("got %q, want %q", waits.Error, want)
+	}
+	r.remove("a.log")
+	r.step()
+	r.now = r.now.Add(r.f.opts.Linger)
+	r.wants("c")
+	r.done()
+}
+
+// The rest of the process has descriptors whatever the limit is.
+func TestDescriptorsAreLeftToOthers(t *testing.T) {
+	var before unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &before); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Setrlimit(unix.RLIMIT_NOFILE, &before) }) //nolint:errcheck // it was so
+	for limit, want := range map[uint64]int{200: 100, 512: 256, 1024: 768} {
+		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: limit, Max: before.Max}); err != nil {
+			t.Fatal(err)
+		}
+		if got := NewFollower(Options{}).opts.MaxFiles; got != want {
+			t.Errorf("of %d descriptors logs have %d, want %d", limit, got, want)
+		}
+	}
+}
+
 // A clock that is asked for each line costs more than the line.
 func TestLinesReadAtOnceShareTheirTime(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "log")

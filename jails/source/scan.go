@@ -1,6 +1,7 @@
 package source
 
 import (
+	"fmt"
 	"path/filepath"
 	"slices"
 	"time"
@@ -57,7 +58,7 @@ func (f *Follower) holder(id fileID) *stream {
 // open begins with a file that nobody reads yet.
 func (f *Follower) open(s *sighting, sharing []*sighting, now time.Time, fresh bool) {
 	own := f.obtain(s)
-	t, err := openTail(s.path, f.opts.MaxLine, &own.count)
+	t, err := f.openTail(s.path, &own.count)
 	if err == nil && t.id != s.id { // replaced since it was sighted
 		t.file.Close()
 		f.soil()
@@ -79,6 +80,17 @@ func (f *Follower) open(s *sighting, sharing []*sighting, now time.Time, fresh b
 	f.watchFile(own, t)
 	own.reach(reaching(sharing), s.literal, f.handlers)
 	own.take(t, now)
+}
+
+// openTail opens the file at path, if there is room for it.
+func (f *Follower) openTail(path string, count *counts) (*tail, error) {
+	f.mu.Lock()
+	open := len(f.claims)
+	f.mu.Unlock()
+	if open >= f.opts.MaxFiles {
+		return nil, fmt.Errorf("open %s: %d log files are open, which is as many as can be: raise the limit of open files (systemd: LimitNOFILE)", path, open)
+	}
+	return openTail(path, f.opts.MaxLine, count)
 }
 
 // place moves t to where it was left, or to its end if it is met for the first time. If that
