@@ -51,7 +51,7 @@ func (b *buffer) text(to *[]byte) []byte {
 // are among the others.
 func split(lines [][]byte, found *capture) (matched, others [][]byte) {
 	if len(lines) <= 1 {
-		return lines, nil
+		return lines, lines[:0]
 	}
 	text := found.text
 	begins, ends := found.group(0)

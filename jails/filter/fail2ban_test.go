@@ -1,7 +1,9 @@
 package filter
 
 import (
+	"container/list"
 	"fmt"
+	"iter"
 	"reflect"
 	"strings"
 	"testing"
@@ -268,24 +270,64 @@ func TestSessionsEnd(t *testing.T) {
 	}
 }
 
+// Neither a line that tells no failure nor a session that begins or ends with it costs an allocation.
+func TestNotedLinesCostNoAllocation(t *testing.T) {
+	r := build(t, "dialect: fail2ban\n"+sessionSpec).NewReader(time.UTC)
+	var lines [][]byte
+	for i := range 2 * mostSessions {
+		for _, text := range []string{"hello from 192.0.2.7", "welcome ann", "what is no rule's", "closed"}[:2+i%3] {
+			lines = append(lines, fmt.Appendf(nil, "app[%d]: %s", i, text))
+		}
+	}
+	matched := 0
+	read := func() {
+		var result Result
+		for _, line := range lines {
+			if r.ReadInto(&result, line, noon); result.Outcome == Matched {
+				matched++
+			}
+		}
+	}
+	read()
+	if allocs := testing.AllocsPerRun(1, read); allocs != 0 || matched != 0 {
+		t.Errorf("%d lines: %v allocations, %d matches", len(lines), allocs, matched)
+	}
+}
+
 // However many sessions a client opens, and whatever he writes, they take no more than so much memory.
 func TestSessionsAreBounded(t *testing.T) {
 	var s sessions
 	for i := range 5000 {
 		user := strings.Repeat("u", i%7*3000) + fmt.Sprint(i)
 		for j := range 3 {
-			found := &failure{texts: texts{{"user", user + fmt.Sprint(j)}}}
-			s.merge(fmt.Sprint(i%1500), found, 1, noon)
+			found := s.fresh()
+			found.texts.set("user", fmt.Append(nil, user, j))
+			s.merge(fmt.Append(nil, i%1500), found, 1, noon)
 		}
-		if s.order.Len() > mostSessions || len(s.index) != s.order.Len() || s.bytes > mostSessionBytes {
-			t.Fatalf("%d sessions, %d in order, of %d bytes", len(s.index), s.order.Len(), s.bytes)
+		held := 0
+		for element := range elements(&s.order) {
+			if one := element.Value.(*session); one.size > 0 {
+				held += one.size
+			} else if one.failure != nil && one.failure.size() > mostKept {
+				t.Fatalf("a session that is over holds %d bytes", one.failure.size())
+			}
+		}
+		if s.order.Len() > mostSessions || len(s.index) > s.order.Len() || s.bytes != held || s.bytes > mostSessionBytes {
+			t.Fatalf("%d sessions, %d in order, of %d bytes, %d by count", len(s.index), s.order.Len(), s.bytes, held)
 		}
 	}
-	for s.order.Len() > 0 {
-		s.forget(s.order.Front().Value.(*session).id)
+	for s.oldest != nil {
+		s.end(s.oldest)
 	}
 	if s.bytes != 0 || len(s.index) != 0 {
 		t.Errorf("%d bytes and %d sessions are left of nothing", s.bytes, len(s.index))
+	}
+}
+
+func elements(l *list.List) iter.Seq[*list.Element] {
+	return func(yield func(*list.Element) bool) {
+		for e := l.Front(); e != nil && yield(e); e = e.Next() {
+		}
 	}
 }
 

@@ -6,6 +6,7 @@ import "slices"
 type group struct {
 	name string
 	at   []int // by number
+	kept bool  // see isKept
 }
 
 // groups are the named groups of a regex, in order.
@@ -28,7 +29,7 @@ func groupsOf(names []string, d Dialect) *groups {
 			g.all[i].at = append(g.all[i].at, number)
 			continue
 		}
-		g.all = append(g.all, group{name: name, at: []int{number}})
+		g.all = append(g.all, group{name: name, at: []int{number}, kept: isKept(name)})
 	}
 	g.content, g.host = g.index(contentGroup), g.index(hostGroup)
 	for i := range g.all {

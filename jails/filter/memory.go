@@ -3,9 +3,7 @@ package filter
 import (
 	"bytes"
 	"net/netip"
-	"slices"
 	"strconv"
-	"strings"
 	"time"
 )
 
@@ -17,7 +15,6 @@ type memory struct {
 	failure  *failure // of the line that was read last
 	view     []byte   // the line that is being read, without its date
 	inner    []byte   // the part of it that rules see
-	copied   []byte   // what groups hold, one text behind the other
 }
 
 func newMemory(maxlines int) *memory {
@@ -26,7 +23,7 @@ func newMemory(maxlines int) *memory {
 
 // renew has m forget everything. What it held is written over.
 func (m *memory) renew() {
-	*m = memory{lines: buffer{most: m.lines.most}, failure: &unfailed, view: m.view[:0], inner: m.inner[:0], copied: m.copied[:0]}
+	*m = memory{lines: buffer{most: m.lines.most}, failure: &unfailed, view: m.view[:0], inner: m.inner[:0]}
 }
 
 // unfailed is the failure of a line that is none. Nobody changes it.
@@ -110,8 +107,8 @@ func (r *Reader) ignoresMatch(inner []byte, matched [][]byte) bool {
 func (r *Reader) judge(result *Result, lines int, now time.Time) {
 	m := r.memory
 	found := m.sessions.fresh()
-	m.take(found, r.before)
-	m.take(found, r.found)
+	found.take(r.before)
+	found.take(r.found)
 	result.Outcome = Noted
 	if session, ok := found.texts.get("mlfid"); ok {
 		found = m.sessions.merge(session, found, lines, now)
@@ -119,7 +116,7 @@ func (r *Reader) judge(result *Result, lines int, now time.Time) {
 		found.lines = lines
 	}
 	m.failure = found
-	if found.texts.of("nofail") != "" {
+	if len(found.texts.of("nofail")) > 0 {
 		return
 	}
 	id, addr, ok := found.identity()
@@ -133,38 +130,31 @@ func (r *Reader) judge(result *Result, lines int, now time.Time) {
 // A failure is what is known of one failure, or of a session that may become one.
 type failure struct {
 	texts   texts
-	users   []string // of a session, each once
-	lines   int      // that make up the failure
-	quiet   int      // lines of the session that were none
-	pending bool     // there were failures before anybody knew whose
+	users   texts // of a session, each once; without names
+	lines   int   // that make up the failure
+	quiet   int   // lines of the session that were none
+	pending bool  // there were failures before anybody knew whose
 }
 
-// sharing is how long a text may be that shares memory with others: one that is kept keeps all of them.
-const sharing = 64
+// clear makes f a failure of which nothing is known.
+func (f *failure) clear() {
+	f.texts.clear()
+	f.users.clear()
+	f.lines, f.quiet, f.pending = 0, 0, false
+}
 
 // take adds to f what a regex found. What its groups leave out stays what it was.
-func (m *memory) take(f *failure, c *capture) {
+func (f *failure) take(c *capture) {
 	if c.rule == nil {
 		return
 	}
-	f.texts = slices.Grow(f.texts, len(c.rule.named.all))
-	m.copied = m.copied[:0]
-	c.each(func(name string, text []byte) {
-		if isKept(name) && len(text) <= sharing {
-			m.copied = append(m.copied, text...)
+	for i := range c.rule.named.all {
+		if group := &c.rule.named.all[i]; group.kept {
+			if from, to, ok := c.first(i); ok {
+				f.texts.set(group.name, c.text[from:to])
+			}
 		}
-	})
-	copied := string(m.copied)
-	c.each(func(name string, text []byte) {
-		switch {
-		case text == nil || !isKept(name):
-		case len(text) > sharing:
-			f.texts.set(name, string(text))
-		default:
-			f.texts.set(name, copied[:len(text)])
-			copied = copied[len(text):]
-		}
-	})
+	}
 	if c.rule.named.complex {
 		f.complete(c)
 	}
@@ -194,7 +184,7 @@ func (f *failure) complete(c *capture) {
 	combine(own, parts)
 	for name, text := range own {
 		if isKept(name) {
-			f.texts.set(name, text)
+			f.texts.set(name, []byte(text))
 		}
 	}
 }
@@ -205,15 +195,15 @@ func (f *failure) identity() (id string, addr netip.Addr, ok bool) {
 	fid, known := f.texts.get("fid")
 	text, ok := f.first("ip4", "ip6", "dns")
 	switch {
-	case known && (!ok || fid != text):
+	case known && (!ok || !bytes.Equal(fid, text)):
 		text = fid
 	case !ok:
 		return "", netip.Addr{}, false
 	}
-	bare := strings.Trim(text, "[]")
+	bare := string(bytes.Trim(text, "[]"))
 	addr, err := netip.ParseAddr(bare)
 	if err != nil || addr.Zone() != "" {
-		return text, netip.Addr{}, true
+		return string(text), netip.Addr{}, true
 	}
 	id = bare // IPv4 has no other form
 	if addr.Is6() {
@@ -221,7 +211,7 @@ func (f *failure) identity() (id string, addr netip.Addr, ok bool) {
 		id = addr.String()
 	}
 	if cidr, ok := f.texts.get("cidr"); ok {
-		if bits, err := strconv.Atoi(cidr); err == nil && bits < addr.BitLen() {
+		if bits, err := strconv.Atoi(string(cidr)); err == nil && bits < addr.BitLen() {
 			if net, err := addr.Prefix(bits); err == nil {
 				return net.String(), netip.Addr{}, true
 			}
@@ -231,21 +221,25 @@ func (f *failure) identity() (id string, addr netip.Addr, ok bool) {
 }
 
 // first is what the first of groups that took part holds.
-func (f *failure) first(groups ...string) (text string, ok bool) {
+func (f *failure) first(groups ...string) (text []byte, ok bool) {
 	for _, name := range groups {
 		if text, ok = f.texts.get(name); ok {
 			return text, true
 		}
 	}
-	return "", false
+	return nil, false
 }
 
 // show puts what people may want to see of f into groups.
 func (f *failure) show(groups map[string]any) {
-	for _, held := range f.texts {
-		groups[held.name] = held.text
+	for i, held := range f.texts.held {
+		groups[held.name] = string(f.texts.at(i))
 	}
-	if len(f.users) > 0 {
-		groups["users"] = f.users
+	var users []string
+	for i := range f.users.held {
+		users = append(users, string(f.users.at(i)))
+	}
+	if users != nil {
+		groups["users"] = users
 	}
 }

@@ -185,7 +185,7 @@ func (r *Reader) locate(line []byte, now time.Time) *place {
 // Group is what the group called name held in the line that was read last; "" if it took no part.
 func (r *Reader) Group(name string) string {
 	if r.memory != nil {
-		return r.memory.failure.texts.of(name)
+		return string(r.memory.failure.texts.of(name))
 	}
 	for _, c := range []*capture{r.found, r.before} {
 		if from, to, ok := c.place(name); ok {

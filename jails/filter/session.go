@@ -1,8 +1,9 @@
 package filter
 
 import (
+	"bytes"
 	"container/list"
-	"slices"
+	"hash/maphash"
 	"time"
 )
 
@@ -12,82 +13,102 @@ const (
 	mostSessions     = 1000
 	mostSessionBytes = 1 << 20
 	sessionLasts     = 5 * time.Minute
-	mostUsers        = 64 // of one session
+	mostUsers        = 64   // of one session
+	mostKept         = 2048 // bytes of a session that is over, for the next one
 )
 
 // sessions are the sessions of which <F-MLFID> has found lines: some say what happened, others
 // who it was. The zero value is ready.
 type sessions struct {
-	index map[string]*list.Element
-	order list.List // of *session, the oldest first
-	bytes int
-	spare *failure // of a session that was forgotten; nil: none
+	index  map[uint64]*list.Element // by hash of the id
+	order  list.List                // of *session: those that are over, then the oldest first
+	oldest *list.Element            // that is not over; nil: all are
+	bytes  int
+	found  *failure // of a line; nil: not made yet
 }
 
 // A session is what its lines have said so far.
 type session struct {
-	id      string
+	id      []byte
+	hash    uint64
 	failure *failure
 	until   time.Time
-	size    int
+	size    int // 0: it is over
 }
 
+// sessionSeed keeps attackers from choosing sessions that share a hash.
+var sessionSeed = maphash.MakeSeed()
+
 // find is what is known of a session; nil: nothing.
-func (s *sessions) find(id string, now time.Time) *session {
-	element := s.index[id]
+func (s *sessions) find(id []byte, now time.Time) *list.Element {
+	element := s.index[maphash.Bytes(sessionSeed, id)]
 	if element == nil {
 		return nil
 	}
 	known := element.Value.(*session)
-	if !known.until.After(now) {
-		s.forget(id)
+	if !bytes.Equal(known.id, id) {
 		return nil
 	}
-	return known
+	if !known.until.After(now) {
+		s.end(element)
+		return nil
+	}
+	return element
 }
 
-func (s *sessions) forget(id string) {
-	element := s.index[id]
-	if element == nil {
+// end forgets a session. Its place is for another.
+func (s *sessions) end(element *list.Element) {
+	over := element.Value.(*session)
+	if over.size == 0 {
 		return
 	}
-	s.order.Remove(element)
-	delete(s.index, id)
-	s.bytes -= element.Value.(*session).size
+	delete(s.index, over.hash)
+	s.bytes -= over.size
+	if over.size > mostKept {
+		over.id, over.failure = nil, nil
+	}
+	over.size = 0
+	if s.oldest == element {
+		s.oldest = element.Next()
+	}
+	s.order.MoveToFront(element)
 }
 
-// add begins a session, in the place of the oldest if there are too many.
-func (s *sessions) add(id string, f *failure, now time.Time) {
+// add begins a session of f, which is for it alone from now on, in the place of one that is over, or of the oldest if
+// there are too many. Of two with one hash the older one is forgotten.
+func (s *sessions) add(id []byte, f *failure, now time.Time) {
 	if s.index == nil {
-		s.index = make(map[string]*list.Element)
+		s.index = make(map[uint64]*list.Element)
 	}
-	if s.order.Len() < mostSessions {
-		s.order.PushBack(new(session))
-	} else {
-		oldest := s.order.Front()
-		old := oldest.Value.(*session)
-		delete(s.index, old.id)
-		s.bytes -= old.size
-		s.spare = old.failure
-		s.order.MoveToBack(oldest)
+	hash := maphash.Bytes(sessionSeed, id)
+	if other := s.index[hash]; other != nil {
+		s.end(other)
 	}
-	element := s.order.Back()
+	element := s.order.Front()
+	if element == nil || element.Value.(*session).size > 0 && s.order.Len() < mostSessions {
+		element = s.order.PushFront(&session{})
+	}
+	s.end(element)
+	s.order.MoveToBack(element)
+	if s.oldest == nil {
+		s.oldest = element
+	}
 	added := element.Value.(*session)
-	*added = session{id: id, failure: f, until: now.Add(sessionLasts)}
-	s.index[id] = element
+	if f == s.found {
+		s.found = added.failure
+	}
+	*added = session{id: append(added.id[:0], id...), hash: hash, failure: f, until: now.Add(sessionLasts)}
+	s.index[hash] = element
 	s.resize(added)
 }
 
-// fresh is a failure of which nothing is known.
+// fresh is a failure of which nothing is known, until the next call.
 func (s *sessions) fresh() *failure {
-	f := s.spare
-	if f == nil {
-		return &failure{}
+	if s.found == nil {
+		s.found = &failure{}
 	}
-	s.spare = nil
-	clear(f.texts)
-	*f = failure{texts: f.texts[:0]}
-	return f
+	s.found.clear()
+	return s.found
 }
 
 // resize counts a session that has grown and forgets the oldest where it is too much.
@@ -96,42 +117,35 @@ func (s *sessions) resize(grown *session) {
 	s.bytes += size - grown.size
 	grown.size = size
 	for s.bytes > mostSessionBytes {
-		s.forget(s.order.Front().Value.(*session).id)
+		s.end(s.oldest)
 	}
 }
 
 // size is about how many bytes f takes.
 func (f *failure) size() int {
 	const each = 64
-	n := each
-	for _, held := range f.texts {
-		n += each + len(held.name) + len(held.text)
-	}
-	for _, user := range f.users {
-		n += each + len(user)
-	}
-	return n
+	return each*(1+len(f.texts.held)+len(f.users.held)) + cap(f.texts.bytes) + cap(f.users.bytes)
 }
 
 // merge adds a line of a session, in which so many lines of log were found, to what the
 // session's other lines have said, and returns it all. A line with <F-NOFAIL> is no
 // failure; one with <F-MLFGAINED> says that the client got in, which takes back what was pending; one with
 // <F-MLFFORGET> ends the session.
-func (s *sessions) merge(id string, found *failure, lines int, now time.Time) *failure {
+func (s *sessions) merge(id []byte, found *failure, lines int, now time.Time) *failure {
 	var line signals
 	line.read(found)
 	known := s.find(id, now)
 	all := found
 	switch {
 	case known != nil:
-		all = known.failure
+		all = known.Value.(*session).failure
 		s.join(known, found, &line)
 	case !line.forget:
 		all.addUser(found.texts.of("user"))
 		s.add(id, all, now)
 	}
 	// Whoever fails as one user and gets in as another has failed all the same.
-	if all.pending || len(all.users) > 1 && (known != nil || !line.forget) {
+	if all.pending || len(all.users.held) > 1 && (known != nil || !line.forget) {
 		all.texts.forget("nofail")
 		all.texts.forget("mlfgained")
 		line.quiet, line.gained = false, false
@@ -146,20 +160,21 @@ type signals struct{ quiet, gained, forget, wasQuiet bool }
 
 // read takes the signals out of what was found.
 func (l *signals) read(found *failure) {
-	gained := found.texts.of("mlfgained")
-	if l.gained = gained != ""; l.gained && found.texts.of("nofail") == "" {
-		found.texts.set("nofail", gained)
+	l.gained = len(found.texts.of("mlfgained")) > 0
+	if l.gained && len(found.texts.of("nofail")) == 0 {
+		found.texts.set("nofail", found.texts.of("mlfgained"))
 	}
-	l.quiet = found.texts.of("nofail") != ""
-	l.forget = found.texts.of("mlfforget") != ""
+	l.quiet = len(found.texts.of("nofail")) > 0
+	l.forget = len(found.texts.of("mlfforget")) > 0
 	found.texts.forget("mlfforget")
 }
 
 // join puts found over what is known of a session.
-func (s *sessions) join(known *session, found *failure, line *signals) {
+func (s *sessions) join(element *list.Element, found *failure, line *signals) {
+	known := element.Value.(*session)
 	all := known.failure
 	all.addUser(found.texts.of("user"))
-	line.wasQuiet = all.texts.of("nofail") != "" || all.texts.of("mlfgained") != ""
+	line.wasQuiet = len(all.texts.of("nofail")) > 0 || len(all.texts.of("mlfgained")) > 0
 	all.texts.forget("nofail")
 	all.texts.forget("mlfgained")
 	if line.gained {
@@ -168,11 +183,11 @@ func (s *sessions) join(known *session, found *failure, line *signals) {
 	if !line.wasQuiet && !all.pending {
 		all.lines = 0 // these have been told already
 	}
-	for _, held := range found.texts {
-		all.texts.set(held.name, held.text)
+	for i, held := range found.texts.held {
+		all.texts.set(held.name, found.texts.at(i))
 	}
 	if line.forget {
-		s.forget(known.id)
+		s.end(element)
 		return
 	}
 	s.resize(known)
@@ -189,8 +204,8 @@ func (f *failure) count(lines int, line signals) {
 	}
 }
 
-func (f *failure) addUser(user string) {
-	if user != "" && len(f.users) < mostUsers && !slices.Contains(f.users, user) {
-		f.users = append(f.users, user)
+func (f *failure) addUser(user []byte) {
+	if len(user) > 0 && len(f.users.held) < mostUsers && !f.users.has(user) {
+		f.users.add("", user)
 	}
 }

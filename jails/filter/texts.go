@@ -1,44 +1,120 @@
 package filter
 
 import (
+	"bytes"
 	"slices"
 	"strconv"
 	"strings"
 )
 
-// texts are what groups held, by name. There are few.
-type texts []namedText
-
-type namedText struct{ name, text string }
-
-// get is what the group called name held; false: it took no part.
-func (t texts) get(name string) (text string, ok bool) {
-	for i := range t {
-		if t[i].name == name {
-			return t[i].text, true
-		}
-	}
-	return "", false
+// texts are what groups held, by name. There are few. The zero value is empty.
+type texts struct {
+	held  []heldText
+	bytes []byte // of all of them, one behind the other, and of those that others have replaced
 }
 
-// of is get, and "" for a group that took no part.
-func (t texts) of(name string) string {
+type heldText struct {
+	name     string
+	from, to int // in texts.bytes
+}
+
+// clear forgets all texts. Their memory is used again, unless it is much.
+func (t *texts) clear() {
+	const much = 512
+	t.held, t.bytes = t.held[:0], t.bytes[:0]
+	if cap(t.bytes) > much {
+		t.bytes = nil
+	}
+}
+
+func (t *texts) index(name string) int {
+	for i := range t.held {
+		if t.held[i].name == name {
+			return i
+		}
+	}
+	return -1
+}
+
+func (t *texts) at(i int) []byte { return t.bytes[t.held[i].from:t.held[i].to] }
+
+// get is what the group called name held, until t changes; false: it took no part.
+func (t *texts) get(name string) (text []byte, ok bool) {
+	if i := t.index(name); i >= 0 {
+		return t.at(i), true
+	}
+	return nil, false
+}
+
+// of is get, and empty for a group that took no part.
+func (t *texts) of(name string) []byte {
 	text, _ := t.get(name)
 	return text
 }
 
-func (t *texts) set(name, text string) {
-	for i := range *t {
-		if have := &(*t)[i]; have.name == name {
-			have.text = text
-			return
+// has reports whether a group held text.
+func (t *texts) has(text []byte) bool {
+	for i := range t.held {
+		if bytes.Equal(t.at(i), text) {
+			return true
 		}
 	}
-	*t = append(*t, namedText{name, text})
+	return false
+}
+
+// set puts a copy of text in the place of what the group called name held.
+func (t *texts) set(name string, text []byte) {
+	if i := t.index(name); i >= 0 {
+		t.held[i] = heldText{}
+		t.held[i] = t.write(name, text)
+		return
+	}
+	t.add(name, text)
+}
+
+// add adds a copy of text.
+func (t *texts) add(name string, text []byte) { t.held = append(t.held, t.write(name, text)) }
+
+func (t *texts) write(name string, text []byte) heldText {
+	const atFirst = 128
+	switch {
+	case t.bytes == nil:
+		t.bytes = make([]byte, 0, max(atFirst, len(text)))
+	case len(t.bytes)+len(text) > cap(t.bytes):
+		t.pack()
+	}
+	from := len(t.bytes)
+	t.bytes = append(t.bytes, text...)
+	return heldText{name, from, len(t.bytes)}
+}
+
+// pack leaves out what has been replaced, where that is at least half.
+func (t *texts) pack() {
+	if 2*t.len() > len(t.bytes) {
+		return
+	}
+	packed := make([]byte, 0, cap(t.bytes))
+	for i := range t.held {
+		text := t.at(i)
+		t.held[i].from = len(packed)
+		packed = append(packed, text...)
+		t.held[i].to = len(packed)
+	}
+	t.bytes = packed
+}
+
+// len is how many bytes the texts have.
+func (t *texts) len() (n int) {
+	for i := range t.held {
+		n += t.held[i].to - t.held[i].from
+	}
+	return n
 }
 
 func (t *texts) forget(name string) {
-	*t = slices.DeleteFunc(*t, func(have namedText) bool { return have.name == name })
+	if i := t.index(name); i >= 0 {
+		t.held = slices.Delete(t.held, i, i+1)
+	}
 }
 
 // held is what the named groups hold that took part.
