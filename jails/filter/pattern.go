@@ -1,21 +1,42 @@
 package filter
 
-import "slices"
+import (
+	"slices"
+	"sync"
+	"unicode/utf8"
+)
 
 // A node is a part of a regex. Python's dialect is read into nodes by a parser, and a
 // writer writes them for one of the engines.
 type node struct {
 	op       op
-	rune     rune    // opRune
-	class    class   // opClass
-	subs     []*node // opConcat, opAlternate: any; opCond: what holds with and without the group; others: one
-	min, max int     // opRepeat; max < 0: no limit
 	how      byte    // opRepeat: greedy 0, lazy '?', possessive '+'
 	behind   bool    // opLook
 	not      bool    // opLook
 	ends     bool    // opBoundary: nothing stands behind it, and before it what ends a word
-	group    int     // opCapture, opBackref, opCond: index in pattern.groups
 	flags    flags   // opGroup: what holds inside; opAny, opLineStart, opLineEnd, opBoundary, opNoBoundary, shorthands: what holds there
+	rune     rune    // opRune
+	class    *class  // opClass
+	subs     []*node // opConcat, opAlternate: any; opCond: what holds with and without the group; others: one
+	min, max int     // opRepeat; max < 0: no limit
+	group    int     // opCapture, opBackref, opCond: index in pattern.groups
+}
+
+// asciiNodes are those of the characters of ASCII, which are most of a regex: all share them.
+var asciiNodes = sync.OnceValue(func() *[utf8.RuneSelf]node {
+	var nodes [utf8.RuneSelf]node
+	for r := range nodes {
+		nodes[r] = node{op: opRune, rune: rune(r)}
+	}
+	return &nodes
+})
+
+// runeNode is a character.
+func runeNode(r rune) *node {
+	if r >= 0 && r < utf8.RuneSelf {
+		return &asciiNodes()[r]
+	}
+	return &node{op: opRune, rune: r}
 }
 
 type op uint8

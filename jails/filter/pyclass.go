@@ -29,7 +29,7 @@ func (p *parser) escape() (*node, error) {
 		return &node{op: opNoBoundary, flags: p.flags}, nil
 	case 'd', 'D', 'w', 'W', 's', 'S':
 		p.at++
-		return &node{op: opClass, class: class{items: []classItem{{shorthand: byte(r)}}, ascii: p.flags.ascii}}, nil
+		return &node{op: opClass, class: &class{items: []classItem{{shorthand: byte(r)}}, ascii: p.flags.ascii}}, nil
 	case '1', '2', '3', '4', '5', '6', '7', '8', '9':
 		return p.numbered()
 	}
@@ -45,7 +45,7 @@ func (p *parser) numbered() (*node, error) {
 	}
 	if r, ok := octal(p.text[p.at:]); ok {
 		p.at += 3
-		return &node{op: opRune, rune: r}, nil
+		return runeNode(r), nil
 	}
 	p.at += len(digits)
 	return p.refer(opBackref, digits)
@@ -126,7 +126,7 @@ func (p *parser) zero() rune {
 
 // class reads a set of characters behind its opening bracket.
 func (p *parser) class() (*node, error) {
-	n := &node{op: opClass, class: class{ascii: p.flags.ascii}}
+	n := &node{op: opClass, class: &class{ascii: p.flags.ascii}}
 	n.class.not = p.take("^")
 	for first := true; first || p.peek() != ']'; first = false {
 		item, err := p.classItem()

@@ -3,6 +3,7 @@ package filter
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -15,8 +16,9 @@ type parser struct {
 	text   string
 	at     int
 	flags  flags
-	native bool // reads Go's dialect instead, as far as both are alike
-	open   int  // groups around what is being read
+	native bool    // reads Go's dialect instead, as far as both are alike
+	open   int     // groups around what is being read
+	row    []*node // what stands before it, in all groups that are open
 	pattern
 }
 
@@ -170,7 +172,7 @@ func (p *parser) alternate() (*node, error) {
 }
 
 func (p *parser) concat() (*node, error) {
-	row := &node{op: opConcat}
+	first := len(p.row)
 	for p.at < len(p.text) && p.peek() != '|' && p.peek() != ')' {
 		if p.flags.verbose && p.skipComment() {
 			continue
@@ -183,9 +185,11 @@ func (p *parser) concat() (*node, error) {
 			return nil, err
 		}
 		if atom.op != opEmpty {
-			row.subs = append(row.subs, atom)
+			p.row = append(p.row, atom)
 		}
 	}
+	row := &node{op: opConcat, subs: slices.Clone(p.row[first:])}
+	p.row = p.row[:first]
 	return row, nil
 }
 
@@ -232,12 +236,12 @@ const anI = "iIİı"
 
 // letter is a character that means itself.
 func (p *parser) letter(r rune) *node {
-	n := &node{op: opRune, rune: r}
 	if p.foldsAnI() && strings.ContainsRune(anI, r) {
-		n = &node{op: opClass}
+		n := &node{op: opClass, class: &class{}}
 		n.class.addAnI()
+		return n
 	}
-	return n
+	return runeNode(r)
 }
 
 // foldsAnI reports whether the letters anI are alike where the parser is.

@@ -293,9 +293,9 @@ func (w *writer) plain(r rune) {
 	fmt.Fprintf(w, `\x{%X}`, r)
 }
 
-func (w *writer) class(c class) {
+func (w *writer) class(c *class) {
 	if len(c.items) == 1 && c.items[0].shorthand == 'W' {
-		c.not, c.items = !c.not, []classItem{{shorthand: 'w'}} // shorter
+		c = &class{not: !c.not, items: []classItem{{shorthand: 'w'}}, ascii: c.ascii} // shorter
 	}
 	w.choose(c.not, "[^", "[")
 	for _, item := range c.items {
