@@ -106,8 +106,8 @@ func TestReportOfATrial(t *testing.T) {
 	if !speed.MatchString(got) {
 		t.Errorf("the report does not say how fast it was:\n%s", got)
 	}
-	if n := len(alone.FindAllString(got, -1)); n != 2 {
-		t.Errorf("the speed of %d rules is said, want 2", n)
+	if n := len(alone.FindAllString(got, -1)); n < 2 {
+		t.Errorf("the speed of %d rules is said, want 2, or more where time was left", n)
 	}
 	if got = alone.ReplaceAllString(speed.ReplaceAllString(got, ""), ""); got != report {
 		t.Errorf("got\n%s\nwant\n%s", got, report)

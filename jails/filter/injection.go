@@ -2,16 +2,15 @@ package filter
 
 import (
 	"bytes"
-	"fmt"
+	"iter"
 	"net/netip"
 	"regexp"
 	"regexp/syntax"
-	"runtime"
 	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
+
+	"xdpban/jails/filter/dfa"
 )
 
 // A Verdict says whether text that a client writes can make a rule find somebody else.
@@ -61,28 +60,33 @@ var (
 // a text that would make a rule find another address, and looks at who comes out.
 func (f *Filter) Injections() []Injection {
 	found := make([]Injection, len(f.rules))
-	c := f.newCampaign()
-	samples := f.sampleLines()
-	var next atomic.Int32
-	var all sync.WaitGroup
-	for range min(runtime.GOMAXPROCS(0), len(f.rules)) {
-		all.Go(func() {
-			reader := f.NewDatelessReader() // made lines have no dates
-			for i := int(next.Add(1)) - 1; i < len(f.rules); i = int(next.Add(1)) - 1 {
-				found[i] = c.injection(i, reader, samples[i])
-			}
-		})
+	c, reader, samples := f.newCampaign(), f.newAttacked(), f.sampleLines()
+	for i := range f.rules {
+		found[i] = c.injection(i, reader, samples[i])
 	}
-	all.Wait()
 	return found
+}
+
+// attackedBytes is what the automata of an attacked reader may keep: an attack is about one rule, and what was
+// built for others is not met again.
+const attackedBytes = 256 << 10
+
+// newAttacked is a reader of made lines, which have no dates.
+func (f *Filter) newAttacked() *Reader {
+	r := f.NewDatelessReader()
+	for _, s := range []*scan{&r.pre, &r.rules, &r.ignore} {
+		s.machine = s.automaton.set.NewMachine(dfa.Options{Bytes: attackedBytes})
+	}
+	return r
 }
 
 // A campaign is what attacks on all rules of a filter have in common.
 type campaign struct {
-	filter *Filter
-	shapes []*shape // of the rules; nil where a regex cannot be taken apart
-	before *shape   // of prefregex; nil: there is none, or it cannot
-	lures  []string // lines of all rules that could ban, about the planted address
+	filter  *Filter
+	shapes  []*shape    // of the rules; nil where a regex cannot be taken apart
+	before  *shape      // of prefregex; nil: there is none, or it cannot
+	befores [][]segment // lines of before, by turn, as far as they were asked for
+	lures   []string    // lines of all rules that could ban, about the planted address
 }
 
 func (f *Filter) newCampaign() *campaign {
@@ -147,15 +151,16 @@ func (c *campaign) linesOf(i int, samples [][]byte) [][]segment {
 		return nil
 	}
 	var lines [][]segment
-	seen := make(map[string]bool)
-	add := func(line []segment, kind int) {
-		if key := fmt.Sprint(kind, outline(line)); !seen[key] {
-			seen[key] = true
+	var seen [3][]outline // by how lines were made
+	add := func(line []segment, how int) {
+		made := outlineOf(line)
+		if !slices.ContainsFunc(seen[how], func(known outline) bool { return slices.Equal(known, made) }) {
+			seen[how] = append(seen[how], made)
 			lines = append(lines, line)
 		}
 	}
 	for turn := range turns(s.tree) {
-		add(within(before, s.lineOf(turn), turn), turn%2)
+		add(c.within(s.lineOf(turn), turn), turn%2)
 	}
 	if len(samples) == 0 || before != nil {
 		return lines
@@ -172,13 +177,17 @@ func (c *campaign) linesOf(i int, samples [][]byte) [][]segment {
 
 // within is a line of which a rule sees but the content: what prefregex says is around it. What
 // stands before the content is taken for what daemon and syslog write.
-func within(before *shape, content []segment, turn int) []segment {
-	if before == nil {
+func (c *campaign) within(content []segment, turn int) []segment {
+	if c.before == nil {
 		return content
 	}
-	var line []segment
+	for len(c.befores) <= turn {
+		c.befores = append(c.befores, c.before.lineOf(len(c.befores)))
+	}
+	before := c.befores[turn]
+	line := make([]segment, 0, len(before)+len(content))
 	put := false
-	for _, s := range before.lineOf(turn) {
+	for _, s := range before {
 		switch {
 		case s.group == contentGroup && !put:
 			put = true
@@ -197,12 +206,19 @@ func within(before *shape, content []segment, turn int) []segment {
 	return line
 }
 
-// outline is what a line is made of, whatever its words: lines of one outline are attacked once.
-func outline(line []segment) []string {
-	var parts []string
+// An outline is what a line is made of, whatever its words: lines of one outline are attacked once.
+type outline []outlinePart
+
+type outlinePart struct {
+	kind kind
+	part *syntax.Regexp
+}
+
+func outlineOf(line []segment) outline {
+	var parts outline
 	for _, s := range line {
 		if s.kind != fixed {
-			parts = append(parts, fmt.Sprintf("%d %p", s.kind, s.part))
+			parts = append(parts, outlinePart{s.kind, s.part})
 		}
 	}
 	return parts
@@ -306,7 +322,7 @@ func (a *attack) run() (worst Injection, found bool) {
 		if s.kind != wild {
 			continue
 		}
-		for _, planted := range a.texts(i) {
+		for planted := range a.texts(i) {
 			got, ok := a.plant(i, planted)
 			if ok && (!found || got.Verdict == Moves) {
 				worst, found = got, true
@@ -325,29 +341,41 @@ func (a *attack) run() (worst Injection, found bool) {
 // texts are what the client might write into segment i: the stretches of the line itself that
 // lead from a part that may take all before them over the address, somebody else's, to one that may
 // take all behind; and the lures.
-func (a *attack) texts(i int) []string {
-	var texts []string
-	for from := 1; from <= min(i+1, a.host); from++ {
-		if a.segments[from-1].kind != wild || from <= i && i < a.host && !a.admits(a.segments[from-1], a.planted.String()+` "'x`) {
-			continue
+func (a *attack) texts(i int) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for forged := range a.stretches(i) {
+			if a.segments[i].part == nil && !strings.HasPrefix(forged, " ") && !yield(" "+forged) {
+				return
+			}
+			if !yield(forged) || !yield("x"+forged) || !yield("x"+forged+" x") {
+				return
+			}
 		}
-		for to := a.host + 1; to <= len(a.segments); to++ {
-			if to < len(a.segments) && a.segments[to].kind != wild {
+		for _, lure := range a.lures {
+			if !yield("x " + lure) {
+				return
+			}
+		}
+	}
+}
+
+// stretches are those of texts that are of the line itself.
+func (a *attack) stretches(i int) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for from := 1; from <= min(i+1, a.host); from++ {
+			if a.segments[from-1].kind != wild || from <= i && i < a.host && !a.admits(a.segments[from-1], a.planted.String()+` "'x`) {
 				continue
 			}
-			stretch := slices.Clone(a.segments[from:to])
-			stretch[a.host-from].text = a.planted.String()
-			forged := text(stretch)
-			if a.segments[i].part == nil && !strings.HasPrefix(forged, " ") {
-				texts = append(texts, " "+forged)
+			for to := a.host + 1; to <= len(a.segments); to++ {
+				if to < len(a.segments) && a.segments[to].kind != wild {
+					continue
+				}
+				if !yield(text(a.segments[from:a.host]) + a.planted.String() + text(a.segments[a.host+1:to])) {
+					return
+				}
 			}
-			texts = append(texts, forged, "x"+forged, "x"+forged+" x")
 		}
 	}
-	for _, lure := range a.lures {
-		texts = append(texts, "x "+lure)
-	}
-	return texts
 }
 
 // plant has the client write planted into segment i and looks at who comes out.

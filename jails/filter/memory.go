@@ -23,7 +23,11 @@ func newMemory(maxlines int) *memory {
 
 // renew has m forget everything. What it held is written over.
 func (m *memory) renew() {
-	*m = memory{lines: buffer{most: m.lines.most}, failure: &unfailed, view: m.view[:0], inner: m.inner[:0]}
+	m.lines = buffer{most: m.lines.most}
+	m.last, m.failure = time.Time{}, &unfailed
+	for m.sessions.oldest != nil {
+		m.sessions.end(m.sessions.oldest)
+	}
 }
 
 // unfailed is the failure of a line that is none. Nobody changes it.

@@ -240,6 +240,9 @@ func row(re *syntax.Regexp, list []*syntax.Regexp) []*syntax.Regexp {
 
 // splitMarks cuts a literal into text and marks.
 func splitMarks(re *syntax.Regexp) []*syntax.Regexp {
+	if !slices.ContainsFunc(re.Rune, isMark) {
+		return []*syntax.Regexp{re}
+	}
 	var parts []*syntax.Regexp
 	from := 0
 	part := func(to int) {

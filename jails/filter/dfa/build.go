@@ -243,7 +243,7 @@ func (l *list) postpone() {
 
 // start is the entry for the state at the start of a line for the regexes from..to-1.
 func (m *Machine) start(from, to int) (entry uint32) {
-	if m.Size() > m.limit {
+	if m.Size() > m.limit-m.limit/8 { // a line on whose way states are cleared is a slow one
 		m.clear()
 	}
 	for i := range m.begins {
