@@ -1,6 +1,7 @@
 package dfa
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -17,7 +18,6 @@ type Set struct {
 	rules    []rule
 	insts    []inst
 	starts   []uint32 // where each rule begins
-	ruleOf   []uint32 // by instruction
 	accepts  [][]bool // by set of characters, then class: what opRune lets through
 	looks    bool     // there is an opLook
 	alphabet alphabet
@@ -25,8 +25,18 @@ type Set struct {
 
 // A rule is what a Set keeps of one regex.
 type rule struct {
-	groups int // with the whole match
+	first  uint32 // of its instructions
+	groups int    // with the whole match
 	slow   func() *regexp.Regexp
+}
+
+// ruleOf is the rule that an instruction belongs to.
+func (s *Set) ruleOf(inst uint32) int {
+	behind, found := slices.BinarySearchFunc(s.rules, inst, func(r rule, inst uint32) int { return cmp.Compare(r.first, inst) })
+	if found {
+		return behind
+	}
+	return behind - 1
 }
 
 // An Error says which regex a Set cannot take, and why.
@@ -71,7 +81,7 @@ type Parsed struct {
 
 // CompileParsed is Compile for those who have the trees already.
 func CompileParsed(exprs []Parsed) (*Set, error) {
-	c := compiler{set: &Set{}, known: make(map[string]uint32)}
+	c := compiler{set: &Set{}, known: make(map[string]uint32), trees: make(map[*syntax.Regexp]uint32)}
 	for i, expr := range exprs {
 		if err := c.add(expr); err != nil {
 			return nil, &Error{i, err}
@@ -110,8 +120,10 @@ func (in *inst) look() syntax.EmptyOp { return syntax.EmptyOp(in.arg &^ asksBehi
 type compiler struct {
 	set   *Set
 	sets  []runeSet
-	known map[string]uint32 // sets by their ranges
-	key   []byte            // the ranges of a set
+	known map[string]uint32         // sets by their ranges
+	key   []byte                    // the ranges of a set
+	ascii [utf8.RuneSelf]uint32     // numbers of the sets of one character, plus one; 0: there is none yet
+	trees map[*syntax.Regexp]uint32 // sets of classes, as regexes have shared parts
 }
 
 // A runeSet is characters as pairs: from, to, from, to ...
@@ -130,7 +142,7 @@ func (c *compiler) add(p Parsed) error {
 		return ErrTooLarge
 	}
 	match := c.emit(inst{op: opMatch, arg: uint32(len(c.set.rules))})
-	body := c.build(p.Tree.Simplify(), match)
+	body := c.build(p.Tree, match)
 	if len(c.set.insts) > maxInsts {
 		return ErrTooLarge
 	}
@@ -142,6 +154,7 @@ func (c *compiler) add(p Parsed) error {
 	}
 	c.set.starts = append(c.set.starts, start)
 	c.set.rules = append(c.set.rules, rule{
+		first:  match,
 		groups: groups,
 		slow:   sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(p.Expr) }),
 	})
@@ -150,9 +163,12 @@ func (c *compiler) add(p Parsed) error {
 
 // emit appends an instruction and returns its number.
 func (c *compiler) emit(in inst) uint32 {
+	n := len(c.set.insts)
+	if n == cap(c.set.insts) {
+		c.set.insts = slices.Grow(c.set.insts, max(n, 64))
+	}
 	c.set.insts = append(c.set.insts, in)
-	c.set.ruleOf = append(c.set.ruleOf, uint32(len(c.set.rules)))
-	return uint32(len(c.set.insts) - 1)
+	return uint32(n)
 }
 
 // build appends the program of re, which goes on at next, and returns where it begins. Ways are in the order of
@@ -170,7 +186,7 @@ func (c *compiler) build(re *syntax.Regexp, next uint32) uint32 {
 		}
 		return next
 	case syntax.OpCharClass:
-		return c.emit(inst{op: opRune, out: next, arg: c.runes(re.Rune)})
+		return c.emit(inst{op: opRune, out: next, arg: c.class(re)})
 	case syntax.OpAnyCharNotNL:
 		return c.emit(inst{op: opRune, out: next, arg: c.runes(runeSet{0, '\n' - 1, '\n' + 1, unicode.MaxRune})})
 	case syntax.OpAnyChar:
@@ -179,12 +195,11 @@ func (c *compiler) build(re *syntax.Regexp, next uint32) uint32 {
 		end := c.emit(inst{op: opSave, out: next, arg: uint32(2*re.Cap + 1)})
 		return c.emit(inst{op: opSave, out: c.build(re.Sub[0], end), arg: uint32(2 * re.Cap)})
 	case syntax.OpStar:
-		if isNullable(re.Sub[0]) { // (x+)?, so that what is preferred comes first: go.dev/issue/46123
-			return c.either(re, c.plus(re, next), next)
-		}
 		return c.star(re, next)
 	case syntax.OpPlus:
 		return c.plus(re, next)
+	case syntax.OpRepeat:
+		return c.repeat(re, next)
 	case syntax.OpQuest:
 		return c.either(re, c.build(re.Sub[0], next), next)
 	case syntax.OpConcat:
@@ -227,6 +242,9 @@ func (c *compiler) either(re *syntax.Regexp, more, next uint32) uint32 {
 
 // star is any number of what is in re.
 func (c *compiler) star(re *syntax.Regexp, next uint32) uint32 {
+	if isNullable(re.Sub[0]) { // (x+)?, so that what is preferred comes first: go.dev/issue/46123
+		return c.either(re, c.plus(re, next), next)
+	}
 	again, _ := c.loop(re, next)
 	return again
 }
@@ -235,6 +253,25 @@ func (c *compiler) star(re *syntax.Regexp, next uint32) uint32 {
 func (c *compiler) plus(re *syntax.Regexp, next uint32) uint32 {
 	_, once := c.loop(re, next)
 	return once
+}
+
+// repeat is what is in re, as often as re says: x{2,4} is xx(x(x)?)?
+func (c *compiler) repeat(re *syntax.Regexp, next uint32) uint32 {
+	times, end := re.Min, next
+	switch {
+	case re.Max < 0 && times == 0:
+		return c.star(re, next)
+	case re.Max < 0:
+		next = c.plus(re, next)
+		times--
+	}
+	for range re.Max - re.Min {
+		next = c.either(re, c.build(re.Sub[0], next), end)
+	}
+	for range times {
+		next = c.build(re.Sub[0], next)
+	}
+	return next
 }
 
 // loop is what is in re, and behind it the choice to begin again.
@@ -249,7 +286,7 @@ func (c *compiler) loop(re *syntax.Regexp, next uint32) (again, once uint32) {
 	return again, once
 }
 
-// isNullable reports whether re, simplified, may match no character, as regexp/syntax.Compile sees it: conditions may.
+// isNullable reports whether re may match no character, as regexp/syntax.Compile sees it: conditions may.
 func isNullable(re *syntax.Regexp) bool {
 	switch re.Op {
 	case syntax.OpNoMatch, syntax.OpCharClass, syntax.OpAnyChar, syntax.OpAnyCharNotNL:
@@ -258,6 +295,8 @@ func isNullable(re *syntax.Regexp) bool {
 		return len(re.Rune) == 0
 	case syntax.OpCapture, syntax.OpPlus:
 		return isNullable(re.Sub[0])
+	case syntax.OpRepeat:
+		return re.Min == 0 || isNullable(re.Sub[0])
 	case syntax.OpConcat:
 		return !slices.ContainsFunc(re.Sub, func(sub *syntax.Regexp) bool { return !isNullable(sub) })
 	case syntax.OpAlternate:
@@ -269,7 +308,7 @@ func isNullable(re *syntax.Regexp) bool {
 // char is the number of the set of one character, and of those that it folds to where flags say so.
 func (c *compiler) char(r rune, flags syntax.Flags) uint32 {
 	if flags&syntax.FoldCase == 0 {
-		return c.runes(runeSet{r, r})
+		return c.one(r)
 	}
 	folded := []rune{r}
 	for other := unicode.SimpleFold(r); other != r; other = unicode.SimpleFold(other) {
@@ -281,6 +320,27 @@ func (c *compiler) char(r rune, flags syntax.Flags) uint32 {
 		set = append(set, r, r)
 	}
 	return c.runes(set)
+}
+
+// one is the number of the set of one character.
+func (c *compiler) one(r rune) uint32 {
+	if r < 0 || r >= utf8.RuneSelf {
+		return c.runes(runeSet{r, r})
+	}
+	if c.ascii[r] == 0 {
+		c.ascii[r] = c.runes(runeSet{r, r}) + 1
+	}
+	return c.ascii[r] - 1
+}
+
+// class is the number of the set of a class.
+func (c *compiler) class(re *syntax.Regexp) uint32 {
+	number, known := c.trees[re]
+	if !known {
+		number = c.runes(re.Rune)
+		c.trees[re] = number
+	}
+	return number
 }
 
 // runes is the number of a set of characters.
@@ -400,23 +460,25 @@ func (c *compiler) finish() {
 	a.from = c.borders()
 	a.kinds = []kind{columnWide: other, columnEnd: edge, columnState: other}
 	a.runes = []rune{columnWide: -1, columnEnd: -1, columnState: -1}
-	columns := make(map[string]uint32)
-	for _, first := range a.from {
-		key := c.signature(first)
-		column, known := columns[key]
+	columns := make(map[uint32]uint32)
+	a.ofRange = c.alike(a.from)
+	for i, first := range a.from {
+		column, known := columns[a.ofRange[i]]
 		if !known {
 			column = uint32(len(a.kinds))
-			columns[key] = column
+			columns[a.ofRange[i]] = column
 			a.kinds = append(a.kinds, kindOf(first))
 			a.runes = append(a.runes, first)
 		}
-		a.ofRange = append(a.ofRange, column)
+		a.ofRange[i] = column
 	}
 	for b := range utf8.RuneSelf {
 		a.ofByte[b] = uint8(a.wide(rune(b)))
 	}
+	all := make([]bool, len(c.sets)*len(a.runes))
 	for _, set := range c.sets {
-		accepts := make([]bool, len(a.runes))
+		accepts := all[:len(a.runes)]
+		all = all[len(a.runes):]
 		for column := columnClass; column < len(a.runes); column++ {
 			accepts[column] = set.has(a.runes[column])
 		}
@@ -444,18 +506,31 @@ func (c *compiler) borders() []rune {
 	return borders
 }
 
-// signature says which sets have r, and its kind: characters of one class share it.
-func (c *compiler) signature(r rune) string {
-	key := make([]byte, 0, len(c.sets)+1)
+// alike gives ranges, which begin at borders, equal numbers if all sets that have one have the other, and an opLook cannot
+// tell them apart either.
+func (c *compiler) alike(borders []rune) []uint32 {
+	alike := make([]uint32, len(borders))
+	count := uint32(1)
 	if c.set.looks {
-		key = append(key, byte(kindOf(r)))
-	}
-	for _, set := range c.sets {
-		has := byte(0)
-		if set.has(r) {
-			has = 1
+		for i, first := range borders {
+			alike[i] = uint32(kindOf(first))
 		}
-		key = append(key, has)
+		count = uint32(edge)
 	}
-	return string(key)
+	var inside []uint32 // by number: that of those in the set; 0: none was seen yet
+	for _, set := range c.sets {
+		inside = append(inside[:0], make([]uint32, count)...)
+		for i := 0; i < len(set); i += 2 {
+			at, _ := slices.BinarySearch(borders, set[i])
+			for ; at < len(borders) && borders[at] <= set[i+1]; at++ {
+				number := alike[at]
+				if inside[number] == 0 {
+					inside[number] = count
+					count++
+				}
+				alike[at] = inside[number]
+			}
+		}
+	}
+	return alike
 }

@@ -15,7 +15,7 @@ func (f *finding) resolve(m *Machine) {
 	}
 	winner := m.origins[m.cameFrom(f.place)]
 	s := &m.states[m.table[m.rowOf(f.place)+columnState]]
-	f.rule = int(m.set.ruleOf[m.threads[s.from+winner.thread]])
+	f.rule = m.set.ruleOf(m.threads[s.from+winner.thread])
 }
 
 // Group is where a group begins and ends of the regex that Match has just found in line; -1, -1 if
