@@ -2,8 +2,8 @@
 /* Drops every packet whose source is banned, before the network stack sees it.
  *
  * parse() finds the source, find() its ban; then the allow list has its say, refresh() moves the
- * end of the ban and count() counts. Whatever is malformed or unknown passes: the stack knows
- * better what to do with it.
+ * end of the ban and count() counts. For what is left of that second again() drops what comes from
+ * there. Whatever is malformed or unknown passes: the stack knows better what to do with it.
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -25,7 +25,8 @@
 const volatile enum clock clock_kind = CLOCK_KTIME;
 const volatile __u64 ns_per_jiffy;
 const volatile __u64 jiffies_offset;
-const volatile struct address ipv6_mask; /* the first ipv6_prefix bits */
+const volatile __u8 ipv6_prefix; /* bits of an IPv6 address that are a key of bans and held */
+const volatile struct address ipv6_mask; /* those */
 const volatile bool dry;                 /* says what it would do and writes nothing */
 
 /* Named here so that Go learns them. */
@@ -70,7 +71,7 @@ struct {
 	__type(value, __u32);
 } allow SEC(".maps");
 
-/* What was dropped and let through, a CPU. drop() writes. */
+/* What was dropped and let through, a CPU. drop(), again() and allowed() write. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
@@ -78,7 +79,7 @@ struct {
 	__type(value, struct counts);
 } totals SEC(".maps");
 
-/* Counts on their way to their bans, a CPU. count() writes, user space reads. */
+/* Counts on their way to their bans, a CPU. count() and again() write, user space reads. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, PENDING_SLOTS);
@@ -95,7 +96,7 @@ struct {
 	__type(value, struct label);
 } labels SEC(".maps");
 
-/* What the maps hold as a whole. User space writes, find() reads. */
+/* What the maps hold as a whole. User space writes, find() and again() read. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
@@ -110,7 +111,8 @@ struct cursor {
 
 struct packet {
 	struct address source;
-	__u32 bytes; /* of the frame, by what its headers say */
+	__u32 bytes;      /* of the frame, by what its headers say */
+	__u32 generation; /* of contents, before its ban was looked up */
 };
 
 static __always_inline __u64 time_now(void)
@@ -274,22 +276,16 @@ static __always_inline struct ban *find_net(const struct address *a, __u64 *now)
 }
 
 /* The ban that a packet from a meets, if there is one, and the time at which it is live. */
-static __always_inline struct ban *find(const struct address *a, __u64 *now)
+static __always_inline struct ban *find(const struct contents *s, const struct address *a,
+                                        const struct address *key, __u64 *now)
 {
-	struct address key;
-	struct contents *s;
 	struct ban *b;
-	__u32 zero = 0;
 
-	mask(&key, a);
-	b = bpf_map_lookup_elem(&bans, &key);
+	b = bpf_map_lookup_elem(&bans, key);
 	if (is_live(b, now))
 		return b;
-	s = bpf_map_lookup_elem(&state, &zero);
-	if (!s)
-		return NULL;
 	if (s->held) {
-		b = bpf_map_lookup_elem(&held, &key);
+		b = bpf_map_lookup_elem(&held, key);
 		if (is_live(b, now))
 			return b;
 	}
@@ -336,46 +332,81 @@ static __always_inline void add(struct ban *b, __u64 packets, __u64 bytes)
 /* Hands what a CPU still holds for another ban over to that one, if it is still there. */
 static __always_inline void settle(const struct slot *slot)
 {
+	struct address key;
+	struct contents *s;
 	struct ban *b;
+	__u32 zero = 0;
 	__u64 now;
 
 	if (!slot->packets)
 		return;
-	b = find(&slot->source, &now);
+	s = bpf_map_lookup_elem(&state, &zero);
+	if (!s)
+		return;
+	mask(&key, &slot->source);
+	b = find(s, &slot->source, &key, &now);
 	if (b && b->id == slot->id)
 		add(b, slot->packets, slot->bytes);
+}
+
+/* The slot of key. Its bits of least weight, in which sources differ most, are spread over all. */
+static __always_inline struct slot *slot_of(const struct address *key)
+{
+	const __u64 golden = 0x9e3779b97f4a7c15; /* 2^64 by the golden ratio */
+	__u32 slot = bpf_be64_to_cpu(key->half[0] ^ key->half[1]) * golden >> (64 - PENDING_BITS);
+
+	return bpf_map_lookup_elem(&pending, &slot);
+}
+
+/* Whether slot says that what comes from key is dropped as before. */
+static __always_inline bool is_known(const struct slot *slot, const struct address *key,
+                                     __u32 generation)
+{
+	return slot->source.half[0] == key->half[0] && slot->source.half[1] == key->half[1] &&
+	       slot->generation == generation && time_now() < slot->until;
+}
+
+/* Has this CPU drop what comes from key without a look until packets may move the end of b again.
+ * It looks each time where part of key is allowed, or not banned.
+ */
+static __always_inline void know(struct slot *slot, const struct ban *b, const struct packet *p,
+                                 const struct address *key)
+{
+	bool whole = is_mapped(&p->source) || b->bits <= ipv6_prefix;
+
+	slot->source = whole ? *key : p->source;
+	slot->generation = whole && b->flags & beats_allow ? p->generation : 0;
+	slot->until = b->seen + REFRESH_EVERY;
+	if (slot->until > b->end)
+		slot->until = b->end;
 }
 
 /* One ban a slot: the CPU counts for it alone and hands over once a second. A second ban on the
  * same slot is counted in its shared value, which costs more when several CPUs drop for it.
  */
-static __always_inline void count(struct ban *b, const struct packet *p, __u64 now)
+static __always_inline void count(struct slot *slot, struct ban *b, const struct packet *p,
+                                  const struct address *key, __u64 now)
 {
-	__u32 slot_of_b = b->id & (PENDING_SLOTS - 1);
-	struct slot *slot = bpf_map_lookup_elem(&pending, &slot_of_b);
-	bool due;
+	bool due = now >= slot->until;
 
-	if (!slot)
-		return;
-	due = (__s64)(now - slot->folded) >= (__s64)SECOND;
-	if (slot->id == b->id && !due) {
-		slot->packets++;
-		slot->bytes += p->bytes;
+	if (slot->id != b->id && !due) {
+		add(b, 1, p->bytes);
 		return;
 	}
-	if (slot->id == b->id) {
-		add(b, slot->packets + 1, slot->bytes + p->bytes);
-	} else {
-		add(b, 1, p->bytes);
-		if (!due)
-			return;
+	if (slot->id != b->id) {
 		settle(slot);
 		slot->id = b->id;
-		slot->source = p->source;
+		slot->packets = 0;
+		slot->bytes = 0;
 	}
+	slot->packets++;
+	slot->bytes += p->bytes;
+	know(slot, b, p, key);
+	if (!due)
+		return;
+	add(b, slot->packets, slot->bytes);
 	slot->packets = 0;
 	slot->bytes = 0;
-	slot->folded = now;
 }
 
 static __always_inline int allowed(const struct packet *p)
@@ -390,20 +421,34 @@ static __always_inline int allowed(const struct packet *p)
 	return XDP_PASS;
 }
 
-static __always_inline int drop(struct ban *b, const struct packet *p, __u64 now)
+static __always_inline void total(const struct packet *p)
 {
 	__u32 zero = 0;
-	struct counts *t;
+	struct counts *t = bpf_map_lookup_elem(&totals, &zero);
 
-	if (dry)
-		return XDP_DROP;
-	t = bpf_map_lookup_elem(&totals, &zero);
 	if (t) {
 		t->dropped.packets++;
 		t->dropped.bytes += p->bytes;
 	}
+}
+
+/* Counts a packet that is dropped as those before it. */
+static __always_inline int again(struct slot *slot, const struct packet *p)
+{
+	slot->packets++;
+	slot->bytes += p->bytes;
+	total(p);
+	return XDP_DROP;
+}
+
+static __always_inline int drop(struct slot *slot, struct ban *b, const struct packet *p,
+                                const struct address *key, __u64 now)
+{
+	if (dry)
+		return XDP_DROP;
+	total(p);
 	refresh(b, now);
-	count(b, p, now);
+	count(slot, b, p, key, now);
 	return XDP_DROP;
 }
 
@@ -411,18 +456,30 @@ SEC("xdp")
 int xdpban(struct xdp_md *ctx)
 {
 	struct cursor c = {(void *)(long)ctx->data, (void *)(long)ctx->data_end};
+	struct address key; /* of its ban in bans and held */
+	struct contents *s;
 	struct packet p;
+	struct slot *slot;
 	struct ban *b;
+	__u32 zero = 0;
 	__u64 now;
 
 	if (!parse(&c, &p))
 		return XDP_PASS;
-	b = find(&p.source, &now);
+	mask(&key, &p.source);
+	s = bpf_map_lookup_elem(&state, &zero);
+	slot = slot_of(&key);
+	if (!s || !slot)
+		return XDP_PASS;
+	p.generation = s->generation;
+	if (!dry && is_known(slot, &key, p.generation))
+		return again(slot, &p);
+	b = find(s, &p.source, &key, &now);
 	if (!b)
 		return XDP_PASS;
 	if (!(b->flags & beats_allow) && is_allowed(&p.source))
 		return allowed(&p);
-	return drop(b, &p, now);
+	return drop(slot, b, &p, &key, now);
 }
 
 char _license[] SEC("license") = "Dual MIT/GPL";

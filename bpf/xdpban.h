@@ -16,8 +16,9 @@
 /* The end of a ban is moved at most this often, so that a flood leaves the shared value alone. */
 #define REFRESH_EVERY SECOND
 
-/* Bans whose packets a CPU counts by itself at one time; a power of two. */
-#define PENDING_SLOTS 2048
+/* Sources whose packets a CPU drops and counts by itself at one time. */
+#define PENDING_BITS  11
+#define PENDING_SLOTS (1 << PENDING_BITS)
 
 /* No more than one prefix of each length covers an address, so that many may have ended. */
 #define PREFIX_LENGTHS 129
@@ -73,14 +74,16 @@ struct ban {
 	__u16 unused;
 };
 
-/* What one CPU dropped and has not added to the ban yet. */
+/* What one CPU dropped and has not added to the ban yet; until then it drops what comes from
+ * source without a look at anything else, if nothing has changed.
+ */
 struct slot {
-	__u64 folded; /* when it last was */
+	__u64 until;
 	__u64 packets;
 	__u64 bytes;
 	struct address source; /* leads back to the ban */
 	__u32 id;
-	__u32 unused;
+	__u32 generation; /* of contents, when the ban was looked up; 0: look each time */
 };
 
 /* Why a ban was made, in words. The kernel program never reads it. */
@@ -106,7 +109,8 @@ struct contents {
 	__u32 held;
 	__u32 nets;
 	__u32 next_id;
-	__u32 ipv6_prefix; /* bits of an IPv6 address that are a key of bans and held */
+	__u32 generation; /* another one where a source that was dropped may pass from now on; never
+	                     0 */
 };
 
 _Static_assert(sizeof(struct address) == 16, "address is a key");
@@ -116,6 +120,5 @@ _Static_assert(sizeof(struct slot) == 48, "slot is a value");
 _Static_assert(sizeof(struct label) == 256, "label is a value");
 _Static_assert(sizeof(struct counts) == 32, "counts is a value");
 _Static_assert(sizeof(struct contents) == 16, "contents is a value");
-_Static_assert((PENDING_SLOTS & (PENDING_SLOTS - 1)) == 0, "a slot is found with a mask");
 
 #endif

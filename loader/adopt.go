@@ -23,7 +23,6 @@ func (l *Loader) adoptBans() error {
 		return err
 	}
 	l.contents.Held, l.contents.Nets = 0, 0
-	l.contents.Ipv6Prefix = uint32(l.settings.IPv6Prefix)
 	a := adoption{now: now, used: make(map[uint32]bool), foreign: make(map[ban.Source]staged)}
 	err = (&reader{maps: &l.maps, now: now}).each(func(list []found) error {
 		for i := range list {

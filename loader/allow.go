@@ -67,7 +67,7 @@ func (l *Loader) allow(set *ban.Set) error {
 		}
 	}
 	l.allowed = wanted
-	return nil
+	return l.lookAgain()
 }
 
 // heed makes the program look at the allow list for bans that meet added. It looks at no

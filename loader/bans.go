@@ -290,10 +290,11 @@ func (l *Loader) nextID() uint32 {
 // raised first: where it says empty the kernel program does not look. Who moves to another
 // table is in both for a moment, and in none at no time.
 func (l *Loader) write(bans []staged) error {
-	raised, byLog := l.contents, l.byLog()
+	raised, byLog, renewed := l.contents, l.byLog(), false
 	var moved []place
 	for i := range bans {
 		b := &bans[i]
+		renewed = renewed || !b.fresh
 		if b.fresh || b.table != b.from {
 			raised.add(b.table, 1)
 			if b.table == inBans {
@@ -325,7 +326,10 @@ func (l *Loader) write(bans []staged) error {
 	for i := range bans {
 		l.account.PutAt(&bans[i].spot, bans[i].ban)
 	}
-	return l.leave(moved)
+	if renewed {
+		return errors.Join(l.leave(moved), l.lookAgain())
+	}
+	return nil
 }
 
 // byLog is how many bans there are in the table of those that logs led to. The others are
@@ -448,8 +452,8 @@ func (c *xdpbanContents) add(t table, n int) {
 const idsAhead = 4096
 
 // setContents notes what the maps hold, and has the kernel know as much of it as is asked for:
-// the program asks whether held and nets are empty, the next Loader which numbers are free. So
-// most bans take one call.
+// the program asks whether held and nets are empty and which generation it is, the next Loader which
+// numbers are free. So most bans take one call.
 func (l *Loader) setContents(c xdpbanContents) error {
 	if !l.stated.serves(&c) {
 		stated := c
@@ -465,7 +469,21 @@ func (l *Loader) setContents(c xdpbanContents) error {
 
 // serves reports whether the kernel may go on to have s where the maps hold c.
 func (s *xdpbanContents) serves(c *xdpbanContents) bool {
-	return s.NextId >= c.NextId && s.Ipv6Prefix == c.Ipv6Prefix && (s.Held > 0) == (c.Held > 0) && (s.Nets > 0) == (c.Nets > 0)
+	return s.NextId >= c.NextId && s.Generation == c.Generation && (s.Held > 0) == (c.Held > 0) && (s.Nets > 0) == (c.Nets > 0)
+}
+
+// lookAgain has CPUs look up whose packets they go on to drop: somebody may have been let in.
+func (l *Loader) lookAgain() error {
+	c := l.contents
+	c.change()
+	return l.setContents(c)
+}
+
+// change makes it another generation.
+func (c *xdpbanContents) change() {
+	if c.Generation++; c.Generation == 0 {
+		c.Generation = 1
+	}
 }
 
 // leave deletes bans at places that they have moved away from.
@@ -495,6 +513,7 @@ func (l *Loader) remove(places []place) (n int, err error) {
 // error they are counted still: the program looks once more than it must.
 func (l *Loader) deletePlaces(places []place) (n int, err error) {
 	lowered := l.contents
+	lowered.change()
 	for _, t := range tables {
 		there, err := l.deleteFrom(t, places)
 		n += there

@@ -114,7 +114,10 @@ func (l *Loader) open() error {
 	if err := l.adopt(); err != nil {
 		return err
 	}
-	return l.settle(old)
+	if err := l.settle(old); err != nil {
+		return err
+	}
+	return l.lookAgain()
 }
 
 // loadPrograms loads the program and its dry copy on the maps.
@@ -150,6 +153,7 @@ func prepare(spec *ebpf.CollectionSpec, c *clock, ipv6Prefix int, dry bool) erro
 		xdpbanVarClockKind:     c.kind,
 		xdpbanVarNsPerJiffy:    c.scale,
 		xdpbanVarJiffiesOffset: c.offset,
+		xdpbanVarIpv6Prefix:    uint8(ipv6Prefix),
 		xdpbanVarIpv6Mask:      maskOf(ipv6Prefix),
 		xdpbanVarDry:           dry,
 	} {

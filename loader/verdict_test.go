@@ -1,9 +1,11 @@
 package loader
 
 import (
+	"encoding/binary"
 	"fmt"
 	"net/netip"
 	"runtime"
+	"slices"
 	"testing"
 	"time"
 
@@ -267,6 +269,7 @@ func age(tb testing.TB, l *Loader, p place, d time.Duration) {
 	v.End -= uint64(d)
 	v.Seen -= uint64(d)
 	must(tb, l.maps.of(p.table).Put(p.Addr, &v))
+	must(tb, l.lookAgain())
 }
 
 // Test is a look: it neither counts nor prolongs.
@@ -295,11 +298,9 @@ func TestTestLeavesNoTrace(t *testing.T) {
 func TestCountsAreExact(t *testing.T) {
 	l := open(t)
 	stay(t)
-	slots := int(l.maps.Pending.MaxEntries())
 	want := make(map[string]uint64)
-	sources := []string{"192.0.2.1", "192.0.2.2", "2001:db8::1"}
-	for i, source := range sources {
-		l.contents.NextId = uint32(5 + i*slots) // all in one slot
+	sources := sharing()
+	for _, source := range sources {
 		b := hour("192.0.2.1/32")
 		b.Prefix = ban.Of(netip.MustParseAddr(source), 64)
 		must(t, l.Ban(b))
@@ -315,6 +316,9 @@ func TestCountsAreExact(t *testing.T) {
 		if round == 3 {
 			agePending(t, l, 2*time.Second)
 		}
+	}
+	if used := slots(t, l); len(used) != 1 {
+		t.Errorf("they share no slot: %+v", used)
 	}
 	var all ban.Count
 	for _, source := range sources {
@@ -336,25 +340,55 @@ func TestCountsAreExact(t *testing.T) {
 func TestCountsOfAGoneBanAreForgotten(t *testing.T) {
 	l := open(t)
 	stay(t)
-	slots := l.maps.Pending.MaxEntries()
-	made := func(prefix string, id uint32) {
-		l.contents.NextId = id
-		must(t, l.Ban(hour(prefix)))
-	}
-	made("192.0.2.1/32", 5)
+	other := sharing()[1]
+	must(t, l.Ban(hour("192.0.2.1/32")))
 	for range 3 {
 		verdict(t, l, from("192.0.2.1"))
 	}
 	_, err := l.Unban(netip.MustParsePrefix("192.0.2.1/32"))
 	must(t, err)
-	made("192.0.2.1/32", 6)
-	made("192.0.2.2/32", 5+slots)
+	must(t, l.Ban(hour("192.0.2.1/32"), hour(other+"/32")))
 	agePending(t, l, 2*time.Second)
-	verdict(t, l, from("192.0.2.2"))
+	verdict(t, l, from(other))
 	r, ok, err := l.Find(netip.MustParsePrefix("192.0.2.1/32"))
 	if !ok || err != nil || r.Tally != (ban.Tally{}) {
 		t.Errorf("got %+v, %v, %v", r.Tally, ok, err)
 	}
+}
+
+// sharing are sources of one slot: 192.0.2.1, another of IPv4 and one of IPv6.
+func sharing() []string {
+	slot := func(addr netip.Addr) uint64 {
+		a := addr.As16()
+		sum := binary.BigEndian.Uint64(a[:]) ^ binary.BigEndian.Uint64(a[8:])
+		return sum * 0x9e3779b97f4a7c15 >> (64 - 11)
+	}
+	first := netip.MustParseAddr("192.0.2.1")
+	second, third := first.Next(), netip.MustParseAddr("2001:db8::")
+	for slot(second) != slot(first) {
+		second = second.Next()
+	}
+	for slot(third) != slot(first) {
+		a := third.As16()
+		binary.BigEndian.PutUint16(a[6:], binary.BigEndian.Uint16(a[6:])+1)
+		third = netip.AddrFrom16(a)
+	}
+	return []string{first.String(), second.String(), third.String()}
+}
+
+// slots are those in use, of all CPUs.
+func slots(tb testing.TB, l *Loader) (used []xdpbanSlot) {
+	tb.Helper()
+	for slot := range l.maps.Pending.MaxEntries() {
+		var cpus []xdpbanSlot
+		must(tb, l.maps.Pending.Lookup(slot, &cpus))
+		for _, s := range cpus {
+			if s.Id != 0 {
+				used = append(used, s)
+			}
+		}
+	}
+	return used
 }
 
 // stay keeps the test on one CPU.
@@ -376,6 +410,116 @@ func stay(t *testing.T) {
 	})
 }
 
+// A CPU goes on to drop what comes from a source without a look. Who may come in does so at once,
+// and nobody else with him.
+func TestWhoIsLetInComesInAtOnce(t *testing.T) {
+	forced := hour("192.0.2.7/32")
+	forced.Forced = true
+	for _, test := range []struct {
+		name   string
+		ban    ban.Ban
+		before []string // sources whose packets are dropped
+		change func(l *Loader) error
+		pass   []string // those that pass then
+	}{
+		{"unbanned", hour("192.0.2.7/32"), []string{"192.0.2.7"}, func(l *Loader) error {
+			_, err := l.Unban(netip.MustParsePrefix("192.0.2.7/32"))
+			return err
+		}, []string{"192.0.2.7"}},
+		{"another unbanned", hour("192.0.2.7/32"), []string{"192.0.2.7"}, func(l *Loader) error {
+			err := l.Ban(hour("192.0.2.8/32"))
+			if err == nil {
+				_, err = l.Unban(netip.MustParsePrefix("192.0.2.8/32"))
+			}
+			return err
+		}, nil},
+		{"a prefix unbanned", hour("198.51.100.0/24"), []string{"198.51.100.1", "198.51.100.2"}, func(l *Loader) error {
+			_, err := l.Unban(netip.MustParsePrefix("198.51.100.0/24"))
+			return err
+		}, []string{"198.51.100.1", "198.51.100.2"}},
+		{"allowed", hour("192.0.2.7/32"), []string{"192.0.2.7"}, func(l *Loader) error {
+			return l.Allow(allowed("192.0.2.0/24"))
+		}, []string{"192.0.2.7"}},
+		{"allowed, and the ban is forced", forced, []string{"192.0.2.7"}, func(l *Loader) error {
+			return l.Allow(allowed("192.0.2.7/32"))
+		}, nil},
+		{"one allowed of a /64", hour("2001:db8::/64"), []string{"2001:db8::1", "2001:db8::2"}, func(l *Loader) error {
+			return l.Allow(allowed("2001:db8::1/128"))
+		}, []string{"2001:db8::1"}},
+		{"what was there before the renewal", hour("192.0.2.7/32"), []string{"192.0.2.7"}, func(l *Loader) error {
+			over := hour("192.0.2.7/32")
+			over.End, over.Quiet = time.Now().Add(-time.Second), 0
+			return l.Restore(over)
+		}, []string{"192.0.2.7"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			onOneCPU(t)
+			l := open(t)
+			must(t, l.Ban(test.ban))
+			ask := func(source string, want Verdict) {
+				t.Helper()
+				if got := verdict(t, l, from(source)); got != want {
+					t.Errorf("%s: got %v, want %v", source, got, want)
+				}
+			}
+			for range 3 {
+				for _, source := range test.before {
+					ask(source, Drop)
+				}
+			}
+			must(t, test.change(l))
+			for range 3 {
+				for _, source := range test.pass {
+					ask(source, Pass)
+				}
+				for _, source := range test.before {
+					if !slices.Contains(test.pass, source) {
+						ask(source, Drop)
+					}
+				}
+			}
+		})
+	}
+}
+
+// What a CPU knows of a source it knows by the ipv6_prefix of then.
+func TestNextLoaderLooksAgain(t *testing.T) {
+	onOneCPU(t)
+	l := open(t)
+	must(t, l.Ban(hour("2001:db8::/64")))
+	verdict(t, l, from("2001:db8::1"))
+	s := l.settings
+	s.IPv6Prefix = 48
+	must(t, l.Close())
+	l = reopen(t, s)
+	for source, want := range map[string]Verdict{"2001:db8::1": Drop, "2001:db8:0:1::1": Pass} {
+		if got := verdict(t, l, from(source)); got != want {
+			t.Errorf("%s: got %v, want %v", source, got, want)
+		}
+	}
+}
+
+// A CPU looks again as soon as a packet may move the end, and when the ban is over.
+func TestCPUsLookAgainInTime(t *testing.T) {
+	onOneCPU(t)
+	l := open(t)
+	long, short := hour("192.0.2.7/32"), hour("192.0.2.8/32")
+	short.End, short.Quiet = time.Now().Add(500*time.Millisecond), 0
+	must(t, l.Ban(long, short))
+	for _, b := range []ban.Ban{long, short} {
+		verdict(t, l, from(b.Prefix.Addr().String()))
+		v, _, err := l.lookup(l.placeOf(&b))
+		must(t, err)
+		i := slices.IndexFunc(slots(t, l), func(s xdpbanSlot) bool { return s.Id == v.Id })
+		if i < 0 {
+			t.Fatalf("no CPU counts for %s", b.Prefix)
+		}
+		if s := slots(t, l)[i]; s.Until != min(v.Seen+uint64(time.Second), v.End) || s.Generation != l.contents.Generation {
+			t.Errorf("the slot of %s: got %+v for %+v", b.Prefix, s, v)
+		}
+	}
+}
+
 // agePending makes the counts of all CPUs as they would be d later.
 func agePending(tb testing.TB, l *Loader, d time.Duration) {
 	tb.Helper()
@@ -383,7 +527,7 @@ func agePending(tb testing.TB, l *Loader, d time.Duration) {
 		var cpus []xdpbanSlot
 		must(tb, l.maps.Pending.Lookup(slot, &cpus))
 		for i := range cpus {
-			cpus[i].Folded -= min(cpus[i].Folded, uint64(d))
+			cpus[i].Until -= min(cpus[i].Until, uint64(d))
 		}
 		must(tb, l.maps.Pending.Put(slot, cpus))
 	}

@@ -56,7 +56,7 @@ type xdpbanContents struct {
 	Held       uint32
 	Nets       uint32
 	NextId     uint32
-	Ipv6Prefix uint32
+	Generation uint32
 }
 
 type xdpbanCounts struct {
@@ -87,13 +87,13 @@ type xdpbanPrefix struct {
 }
 
 type xdpbanSlot struct {
-	_       structs.HostLayout
-	Folded  uint64
-	Packets uint64
-	Bytes   uint64
-	Source  xdpbanAddress
-	Id      uint32
-	Unused  uint32
+	_          structs.HostLayout
+	Until      uint64
+	Packets    uint64
+	Bytes      uint64
+	Source     xdpbanAddress
+	Id         uint32
+	Generation uint32
 }
 
 // Names of all BPF objects in the ELF.
@@ -113,6 +113,7 @@ const (
 	xdpbanVarClockKind     = "clock_kind"
 	xdpbanVarDry           = "dry"
 	xdpbanVarIpv6Mask      = "ipv6_mask"
+	xdpbanVarIpv6Prefix    = "ipv6_prefix"
 	xdpbanVarJiffiesOffset = "jiffies_offset"
 	xdpbanVarLayout        = "layout"
 	xdpbanVarNsPerJiffy    = "ns_per_jiffy"
@@ -185,6 +186,7 @@ type xdpbanVariableSpecs struct {
 	ClockKind     *ebpf.VariableSpec `ebpf:"clock_kind"`
 	Dry           *ebpf.VariableSpec `ebpf:"dry"`
 	Ipv6Mask      *ebpf.VariableSpec `ebpf:"ipv6_mask"`
+	Ipv6Prefix    *ebpf.VariableSpec `ebpf:"ipv6_prefix"`
 	JiffiesOffset *ebpf.VariableSpec `ebpf:"jiffies_offset"`
 	Layout        *ebpf.VariableSpec `ebpf:"layout"`
 	NsPerJiffy    *ebpf.VariableSpec `ebpf:"ns_per_jiffy"`
@@ -241,6 +243,7 @@ type xdpbanVariables struct {
 	ClockKind     *ebpf.Variable `ebpf:"clock_kind"`
 	Dry           *ebpf.Variable `ebpf:"dry"`
 	Ipv6Mask      *ebpf.Variable `ebpf:"ipv6_mask"`
+	Ipv6Prefix    *ebpf.Variable `ebpf:"ipv6_prefix"`
 	JiffiesOffset *ebpf.Variable `ebpf:"jiffies_offset"`
 	Layout        *ebpf.Variable `ebpf:"layout"`
 	NsPerJiffy    *ebpf.Variable `ebpf:"ns_per_jiffy"`
