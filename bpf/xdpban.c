@@ -2,8 +2,9 @@
 /* Drops every packet whose source is banned, before the network stack sees it.
  *
  * parse() finds the source, find() its ban; then the allow list has its say, refresh() moves the
- * end of the ban and count() counts. For what is left of that second again() drops what comes from
- * there. Whatever is malformed or unknown passes: the stack knows better what to do with it.
+ * end of the ban and count() counts. Until packets may move it once more, again() drops what comes
+ * from there without all that. Whatever is malformed or unknown passes: the stack knows better what
+ * to do with it.
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -27,6 +28,7 @@ const volatile __u64 ns_per_jiffy;
 const volatile __u64 jiffies_offset;
 const volatile __u8 ipv6_prefix; /* bits of an IPv6 address that are a key of bans and held */
 const volatile struct address ipv6_mask; /* those */
+const volatile __u8 sieve_shift = 58;    /* leaves of a hash the number of a bit of the sieve */
 const volatile bool dry;                 /* says what it would do and writes nothing */
 
 /* Named here so that Go learns them. */
@@ -52,6 +54,16 @@ struct {
 	__type(key, struct address);
 	__type(value, struct ban);
 } held SEC(".maps");
+
+/* Of every key in bans and held a bit is set, found by its hash: whose bit is not has no ban there.
+ * User space sets it before it inserts, find() reads. Each Loader makes its own.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} sieve SEC(".maps");
 
 /* Bans of prefixes of any other length. Writers as for bans. */
 struct {
@@ -221,13 +233,15 @@ static __always_inline bool parse(struct cursor *c, struct packet *p)
 }
 
 /* The key of a's ban in bans and held: IPv4 as it is, of IPv6 the first ipv6_prefix bits. */
-static __always_inline void mask(struct address *key, const struct address *a)
+static __always_inline struct address mask(const struct address *a)
 {
-	*key = *a;
+	struct address key = *a;
+
 	if (is_mapped(a))
-		return;
-	key->half[0] &= ipv6_mask.half[0];
-	key->half[1] &= ipv6_mask.half[1];
+		return key;
+	key.half[0] &= ipv6_mask.half[0];
+	key.half[1] &= ipv6_mask.half[1];
+	return key;
 }
 
 /* a alone, as a key of the tries. */
@@ -275,23 +289,54 @@ static __always_inline struct ban *find_net(const struct address *a, __u64 *now)
 	return NULL;
 }
 
+/* The hash of a key. That of user space is the same. The bits of least weight, in which sources
+ * differ most, are spread over all; those of most weight are used.
+ */
+static __always_inline __u64 hash(const struct address *key)
+{
+	const __u64 golden = 0x9e3779b97f4a7c15; /* 2^64 by the golden ratio */
+
+	return bpf_be64_to_cpu(key->half[0] ^ key->half[1]) * golden;
+}
+
+/* Whether neither bans nor held has the key, for certain. */
+static __always_inline bool passes_sieve(const struct address *key)
+{
+	__u64 bit = hash(key) >> sieve_shift;
+	__u32 word = bit / 64;
+	const __u64 *bits = bpf_map_lookup_elem(&sieve, &word);
+
+	return bits && !(*bits >> bit % 64 & 1);
+}
+
+/* The live ban of a key in bans or held. */
+static __always_inline struct ban *find_single(const struct contents *s, const struct address *key,
+                                               __u64 *now)
+{
+	struct ban *b;
+
+	if (passes_sieve(key))
+		return NULL;
+	b = bpf_map_lookup_elem(&bans, key);
+	if (is_live(b, now))
+		return b;
+	if (!s->held)
+		return NULL;
+	b = bpf_map_lookup_elem(&held, key);
+	if (is_live(b, now))
+		return b;
+	return NULL;
+}
+
 /* The ban that a packet from a meets, if there is one, and the time at which it is live. */
 static __always_inline struct ban *find(const struct contents *s, const struct address *a,
                                         const struct address *key, __u64 *now)
 {
-	struct ban *b;
+	struct ban *b = find_single(s, key, now);
 
-	b = bpf_map_lookup_elem(&bans, key);
-	if (is_live(b, now))
-		return b;
-	if (s->held) {
-		b = bpf_map_lookup_elem(&held, key);
-		if (is_live(b, now))
-			return b;
-	}
-	if (s->nets)
+	if (!b && s->nets)
 		return find_net(a, now);
-	return NULL;
+	return b;
 }
 
 static __always_inline bool is_allowed(const struct address *a)
@@ -343,17 +388,15 @@ static __always_inline void settle(const struct slot *slot)
 	s = bpf_map_lookup_elem(&state, &zero);
 	if (!s)
 		return;
-	mask(&key, &slot->source);
+	key = mask(&slot->source);
 	b = find(s, &slot->source, &key, &now);
 	if (b && b->id == slot->id)
 		add(b, slot->packets, slot->bytes);
 }
 
-/* The slot of key. Its bits of least weight, in which sources differ most, are spread over all. */
 static __always_inline struct slot *slot_of(const struct address *key)
 {
-	const __u64 golden = 0x9e3779b97f4a7c15; /* 2^64 by the golden ratio */
-	__u32 slot = bpf_be64_to_cpu(key->half[0] ^ key->half[1]) * golden >> (64 - PENDING_BITS);
+	__u32 slot = hash(key) >> (64 - PENDING_BITS);
 
 	return bpf_map_lookup_elem(&pending, &slot);
 }
@@ -466,7 +509,7 @@ int xdpban(struct xdp_md *ctx)
 
 	if (!parse(&c, &p))
 		return XDP_PASS;
-	mask(&key, &p.source);
+	key = mask(&p.source);
 	s = bpf_map_lookup_elem(&state, &zero);
 	slot = slot_of(&key);
 	if (!s || !slot)

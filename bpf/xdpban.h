@@ -109,8 +109,7 @@ struct contents {
 	__u32 held;
 	__u32 nets;
 	__u32 next_id;
-	__u32 generation; /* another one where a source that was dropped may pass from now on; never
-	                     0 */
+	__u32 generation; /* changes where who was dropped may pass from now on; never 0 */
 };
 
 _Static_assert(sizeof(struct address) == 16, "address is a key");

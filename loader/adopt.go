@@ -46,7 +46,7 @@ func (l *Loader) adoptBans() error {
 	if err := l.write(foreign); err != nil {
 		return fmt.Errorf("keep bans made under another ipv6_prefix: %w", err)
 	}
-	return nil
+	return l.sift()
 }
 
 // An adoption is what was found among the bans of an earlier Loader.

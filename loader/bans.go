@@ -287,7 +287,7 @@ func (l *Loader) nextID() uint32 {
 }
 
 // write puts bans into the maps, none of them where a map has not the room. The state is
-// raised first: where it says empty the kernel program does not look. Who moves to another
+// raised and the sieve marked first: where they say empty the kernel program does not look. Who moves to another
 // table is in both for a moment, and in none at no time.
 func (l *Loader) write(bans []staged) error {
 	raised, byLog, renewed := l.contents, l.byLog(), false
@@ -310,6 +310,11 @@ func (l *Loader) write(bans []staged) error {
 	}
 	if err := l.setContents(raised); err != nil {
 		return err
+	}
+	for i := range bans {
+		if _, err := l.mark(&bans[i].place); err != nil {
+			return err
+		}
 	}
 	for _, t := range tables {
 		if err := l.writeTable(t, bans); err != nil {
@@ -506,7 +511,10 @@ func (l *Loader) remove(places []place) (n int, err error) {
 	for _, p := range places {
 		l.account.Delete(p.Prefix())
 	}
-	return n, nil
+	if l.sieve.isFull(l.account.Len()) {
+		err = l.sift()
+	}
+	return n, err
 }
 
 // deletePlaces deletes the bans at places from the kernel, then counts so many less. After an

@@ -24,7 +24,7 @@ const backAtMost = 101
 // A Comparison is what was found in the kernel against the account.
 type Comparison struct {
 	Evicted  int            // bans that logs led to and that the kernel had dropped for want of room, put back
-	Repaired int            // put back, those among them
+	Repaired int            // put back, those among them, or overlooked by the kernel program
 	Unknown  []netip.Prefix // in the kernel, and not in the account; some of them where there are many
 	Unknowns int            // how many they are
 	Returned []ban.Record   // bans whose source was quiet for as long as it must, and sends again; the same
@@ -88,6 +88,13 @@ func (l *Loader) check(c *comparison, list []found) error {
 				return err
 			}
 			continue
+		}
+		unseen, err := l.mark(&f.place)
+		if err != nil {
+			return err
+		}
+		if unseen {
+			c.Repaired++
 		}
 		if r.Seen.IsZero() || !seen.IsZero() && r.Seen.Sub(seen) <= max(r.Quiet, time.Second) {
 			continue

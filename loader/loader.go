@@ -35,6 +35,7 @@ type Loader struct {
 	dir      string // of this layout, below settings.Pin
 	clock    *clock
 	maps     xdpbanMaps
+	sieve    *sieve
 	prog     *ebpf.Program     // what links run
 	dry      *ebpf.Program     // the same, but it writes nothing
 	held     map[int]*attached // by index
@@ -99,6 +100,9 @@ func (l *Loader) open() error {
 		return err
 	}
 	defer old.Close()
+	if l.sieve, err = newSieve(spec.Maps[xdpbanMapSieve], l.settings.MaxBans); err != nil {
+		return err
+	}
 	if err := l.adoptAllowed(); err != nil {
 		return err
 	}
@@ -134,7 +138,12 @@ func (l *Loader) load(spec *ebpf.CollectionSpec, dry bool) (*ebpf.Program, error
 	if err := prepare(spec, l.clock, l.settings.IPv6Prefix, dry); err != nil {
 		return nil, err
 	}
-	maps := make(map[string]*ebpf.Map)
+	if err := spec.Variables[xdpbanVarSieveShift].Set(l.sieve.shift()); err != nil {
+		return nil, fmt.Errorf("set %s of the kernel program: %w", xdpbanVarSieveShift, err)
+	}
+	sieve := spec.Maps[xdpbanMapSieve]
+	sieve.MaxEntries, sieve.Flags = l.sieve.m.MaxEntries(), l.sieve.m.Flags()
+	maps := map[string]*ebpf.Map{xdpbanMapSieve: l.sieve.m}
 	for name, m := range l.byName() {
 		spec.Maps[name].MaxEntries = (*m).MaxEntries()
 		maps[name] = *m
@@ -167,7 +176,7 @@ func prepare(spec *ebpf.CollectionSpec, c *clock, ipv6Prefix int, dry bool) erro
 
 // Close gives back what this process holds. Everything in force stays so.
 func (l *Loader) Close() error {
-	errs := []error{l.clock.close(), l.prog.Close(), l.dry.Close()}
+	errs := []error{l.clock.close(), l.prog.Close(), l.dry.Close(), l.sieve.close()}
 	for _, m := range l.byName() {
 		errs = append(errs, (*m).Close())
 	}

@@ -106,6 +106,7 @@ const (
 	xdpbanMapLabels        = "labels"
 	xdpbanMapNets          = "nets"
 	xdpbanMapPending       = "pending"
+	xdpbanMapSieve         = "sieve"
 	xdpbanMapState         = "state"
 	xdpbanMapTotals        = "totals"
 	xdpbanProgXdpban       = "xdpban"
@@ -117,6 +118,7 @@ const (
 	xdpbanVarJiffiesOffset = "jiffies_offset"
 	xdpbanVarLayout        = "layout"
 	xdpbanVarNsPerJiffy    = "ns_per_jiffy"
+	xdpbanVarSieveShift    = "sieve_shift"
 )
 
 // loadXdpban returns the embedded CollectionSpec for xdpban.
@@ -174,6 +176,7 @@ type xdpbanMapSpecs struct {
 	Labels  *ebpf.MapSpec `ebpf:"labels"`
 	Nets    *ebpf.MapSpec `ebpf:"nets"`
 	Pending *ebpf.MapSpec `ebpf:"pending"`
+	Sieve   *ebpf.MapSpec `ebpf:"sieve"`
 	State   *ebpf.MapSpec `ebpf:"state"`
 	Totals  *ebpf.MapSpec `ebpf:"totals"`
 }
@@ -190,6 +193,7 @@ type xdpbanVariableSpecs struct {
 	JiffiesOffset *ebpf.VariableSpec `ebpf:"jiffies_offset"`
 	Layout        *ebpf.VariableSpec `ebpf:"layout"`
 	NsPerJiffy    *ebpf.VariableSpec `ebpf:"ns_per_jiffy"`
+	SieveShift    *ebpf.VariableSpec `ebpf:"sieve_shift"`
 }
 
 // xdpbanObjects contains all objects after they have been loaded into the kernel.
@@ -218,6 +222,7 @@ type xdpbanMaps struct {
 	Labels  *ebpf.Map `ebpf:"labels"`
 	Nets    *ebpf.Map `ebpf:"nets"`
 	Pending *ebpf.Map `ebpf:"pending"`
+	Sieve   *ebpf.Map `ebpf:"sieve"`
 	State   *ebpf.Map `ebpf:"state"`
 	Totals  *ebpf.Map `ebpf:"totals"`
 }
@@ -230,6 +235,7 @@ func (m *xdpbanMaps) Close() error {
 		m.Labels,
 		m.Nets,
 		m.Pending,
+		m.Sieve,
 		m.State,
 		m.Totals,
 	)
@@ -247,6 +253,7 @@ type xdpbanVariables struct {
 	JiffiesOffset *ebpf.Variable `ebpf:"jiffies_offset"`
 	Layout        *ebpf.Variable `ebpf:"layout"`
 	NsPerJiffy    *ebpf.Variable `ebpf:"ns_per_jiffy"`
+	SieveShift    *ebpf.Variable `ebpf:"sieve_shift"`
 }
 
 // xdpbanPrograms contains all programs after they have been loaded into the kernel.

@@ -91,6 +91,17 @@ func WithoutMap(kind uint32) Kernel {
 	}
 }
 
+// WithoutMapFlags is a kernel that makes no map with one of the flags.
+func WithoutMapFlags(flags uint32) Kernel {
+	const mapFlags = 16 // offset in the attributes
+	return func(c Call) unix.Errno {
+		if c.Command == MapCreate && c.word(mapFlags)&flags != 0 {
+			return unix.EINVAL
+		}
+		return 0
+	}
+}
+
 // WithoutHelpers is a kernel whose verifier refuses programs that call one of the helpers.
 func WithoutHelpers(helpers ...int32) Kernel {
 	return func(c Call) unix.Errno {
