@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -58,21 +60,24 @@ func TestNoBarWhereNothingTakesLong(t *testing.T) {
 
 func TestAnExcerptIsOfAllParts(t *testing.T) {
 	e := excerpt{room: speedKept}
-	line := []byte(strings.Repeat("x", 100))
 	for n := 1; n <= 100_000; n++ {
-		line[0] = byte('0' + n/10_001)
-		e.add(n, line)
+		e.add(n, fmt.Appendf(nil, "%-*d", 90+n%20, n))
 	}
-	if e.bytes > speedKept || e.bytes < speedKept/4 || e.bytes != 100*len(e.lines) {
-		t.Errorf("%d lines, %d bytes", len(e.lines), e.bytes)
+	if len(e.text) > speedKept || len(e.text) < speedKept/4 {
+		t.Errorf("%d lines, %d bytes", len(e.ends), len(e.text))
 	}
-	parts := make(map[byte]int)
-	for _, line := range e.lines {
-		parts[line[0]]++
+	parts, last := make(map[int]int), 0
+	for _, line := range e.lines() {
+		n, err := strconv.Atoi(strings.TrimSpace(string(line)))
+		if err != nil || len(line) != 90+n%20 || n <= last {
+			t.Fatalf("behind line %d: %q", last, line)
+		}
+		parts[n/10_001]++
+		last = n
 	}
-	for part := byte('0'); part < '9'; part++ {
-		if share := parts[part] * 10; share < len(e.lines)/2 {
-			t.Errorf("%d of %d lines are of part %c", parts[part], len(e.lines), part)
+	for part := range 10 {
+		if share := parts[part] * 10; share < len(e.ends)/2 {
+			t.Errorf("%d of %d lines are of part %d", parts[part], len(e.ends), part)
 		}
 	}
 }

@@ -84,7 +84,7 @@ func (t *trial) reportClosest(w io.Writer) {
 		fmt.Fprint(w, "\n\n")
 		return
 	}
-	fmt.Fprintf(w, ". Of %s among them, closest came\n", number(len(t.someMissed.lines)))
+	fmt.Fprintf(w, ". Of %s among them, closest came\n", number(len(t.someMissed.ends)))
 	for _, c := range closest {
 		tellMissed(w, "|  ", beginning(c.line), c.near) //nolint:errcheck // the buffer's flush tells
 	}
@@ -94,7 +94,7 @@ func (t *trial) reportClosest(w io.Writer) {
 func (t *trial) closest() []closeLine {
 	var all []closeLine
 	seen := make(map[string]bool)
-	for _, line := range t.someMissed.lines {
+	for _, line := range t.someMissed.lines() {
 		outline := withoutNumbers(line)
 		if seen[outline] {
 			continue

@@ -66,7 +66,7 @@ func (t *tally) find(r *filter.Result) *sightings {
 		return nil
 	}
 	if t.count%chunkLen == 0 {
-		t.chunks = append(t.chunks, nil)
+		t.chunks = append(t.chunks, make([]address, 0, min(max(t.count, 1), chunkLen)))
 	}
 	last, at := &t.chunks[len(t.chunks)-1], r.Time.Unix()
 	*last = append(*last, address{bytes: key, sightings: sightings{first: at, last: at}})

@@ -103,19 +103,18 @@ func (t *trial) measure() {
 		order[i] = i
 	}
 	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(t.rules[b].hits, t.rules[a].hits) })
-	for i, speed := range t.spent.Speeds(t.excerpt.lines, t.now, t.took/10, order) {
+	for i, speed := range t.spent.Speeds(t.excerpt.lines(), t.now, t.took/10, order) {
 		t.rules[i].speed = speed
 	}
 }
 
 // An excerpt keeps lines from all parts of a log, however long that is.
 type excerpt struct {
-	lines [][]byte
-	bytes int
-	step  int      // one line in so many is kept
-	room  int      // bytes at most
-	next  int      // number of the next one
-	spare [][]byte // lines that went, for others that come
+	text []byte // the lines, one behind the other
+	ends []int  // of each in text
+	step int    // one line in so many is kept
+	room int    // bytes at most
+	next int    // number of the next one
 }
 
 // add keeps line number n or not. Where there is no more room every second of them goes.
@@ -123,33 +122,40 @@ func (e *excerpt) add(n int, line []byte) {
 	if n < e.next {
 		return
 	}
-	e.step = max(e.step, 1)
-	var kept []byte
-	if last := len(e.spare) - 1; last >= 0 {
-		kept, e.spare = e.spare[last][:0], e.spare[:last]
+	if e.text == nil {
+		e.text, e.step = make([]byte, 0, e.room+e.room/8), 1
 	}
-	e.lines = append(e.lines, append(kept, line...))
-	e.bytes += len(line)
-	for e.bytes > e.room && len(e.lines) > 1 {
+	e.text = append(e.text, line...)
+	e.ends = append(e.ends, len(e.text))
+	for len(e.text) > e.room && len(e.ends) > 1 {
 		e.thin()
 	}
 	e.next = n - n%e.step + e.step
 }
 
+// thin moves every second line to the front.
 func (e *excerpt) thin() {
-	kept := e.lines[:0]
 	e.step *= 2
-	e.bytes = 0
-	for i, line := range e.lines {
+	text, ends, from := e.text[:0], e.ends[:0], 0
+	for i, end := range e.ends {
 		if i%2 == 0 {
-			kept = append(kept, line)
-			e.bytes += len(line)
-		} else {
-			e.spare = append(e.spare, line)
+			text = append(text, e.text[from:end]...)
+			ends = append(ends, len(text))
 		}
+		from = end
 	}
-	clear(e.lines[len(kept):])
-	e.lines = kept
+	e.text, e.ends = text, ends
+}
+
+// lines are what was kept, until another line is added.
+func (e *excerpt) lines() [][]byte {
+	lines := make([][]byte, len(e.ends))
+	from := 0
+	for i, end := range e.ends {
+		lines[i] = e.text[from:end:end]
+		from = end
+	}
+	return lines
 }
 
 func (t *trial) count(line []byte, r *filter.Result) {

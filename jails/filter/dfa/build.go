@@ -59,6 +59,7 @@ type beginning struct {
 type state struct {
 	from, to uint32 // in Machine.threads
 	chain    uint32 // another state of the same hash; 0: none
+	skip     uint32 // index in Machine.skips; 0: not looked for yet, or there is none
 	loops    uint8  // classes seen that keep it
 	looks    bool
 	before   kind
@@ -372,7 +373,6 @@ func (m *Machine) intern(before kind) (entry uint32) {
 		from: from, to: uint32(len(m.threads)), chain: m.byHash[hash], looks: m.next.looks, before: before,
 	})
 	m.byHash[hash] = number
-	m.skips = append(m.skips, skip{})
 	m.addRow(number)
 	return m.entryOf(number)
 }
@@ -396,7 +396,7 @@ func (m *Machine) rowOf(place uint32) uint32 { return place - place%m.stride }
 
 func (m *Machine) entryOf(number uint32) uint32 {
 	entry := number * m.stride
-	if m.skips[number].set {
+	if m.states[number].skip > 0 {
 		entry |= skipped
 	}
 	return entry

@@ -55,7 +55,6 @@ func (m *Machine) memory(text uint64, row uint32) *memory {
 // A skip says which bytes of ASCII keep a state: all but those below low, and a and b, each of
 // them eight times in a word.
 type skip struct {
-	set       bool
 	low, a, b uint64
 	still     uint64 // bits of the first threads: those that come from themselves by each byte that keeps the state
 }
@@ -68,7 +67,7 @@ const (
 // skip is the place behind the bytes that keep the state of row, as far as whole words go. A
 // subtraction borrows from the bytes above alone, so that the lowest bit that is set is right.
 func (m *Machine) skip(line []byte, at int, row uint32) int {
-	s := &m.skips[m.table[row+columnState]]
+	s := m.skipOf(row)
 	from := at
 	for len(line)-at >= wordLen {
 		w := binary.LittleEndian.Uint64(line[at:])
@@ -95,20 +94,25 @@ const enough = 3
 // looped notes that one more class keeps the state of row and returns the flag of a skip that this
 // brings about.
 func (m *Machine) looped(row uint32) (flag uint32) {
-	number := m.table[row+columnState]
-	s := &m.states[number]
+	s := &m.states[m.table[row+columnState]]
 	if s.loops++; s.loops == enough {
-		m.skips[number] = m.findSkip(row)
+		if found, ok := m.findSkip(row); ok {
+			s.skip = uint32(len(m.skips))
+			m.skips = append(m.skips, found)
+		}
 	}
-	if m.skips[number].set {
+	if s.skip > 0 {
 		return skipped
 	}
 	return 0
 }
 
+// skipOf is the skip of the state of row, or one that skips nothing.
+func (m *Machine) skipOf(row uint32) *skip { return &m.skips[m.states[m.table[row+columnState]].skip] }
+
 // findSkip looks for bytes that keep the state of row: all but two at most, and some of those up
-// to the space.
-func (m *Machine) findSkip(row uint32) skip {
+// to the space. false: there are others.
+func (m *Machine) findSkip(row uint32) (found skip, ok bool) {
 	low, others, n, still := byte(0), [2]byte{0xff, 0xff}, 0, ^uint64(0) // 0xff is not ASCII
 	for b := range byte(utf8.RuneSelf) {
 		switch {
@@ -117,7 +121,7 @@ func (m *Machine) findSkip(row uint32) skip {
 		case b <= ' ':
 			low = b + 1
 		case n == len(others):
-			return skip{}
+			return skip{}, false
 		default:
 			others[n] = b
 			n++
@@ -126,7 +130,7 @@ func (m *Machine) findSkip(row uint32) skip {
 	if m.keeps(row, m.set.alphabet.wide(utf8.RuneError)) { // one byte that is not UTF-8
 		still &= m.next.still()
 	}
-	return skip{set: true, low: ones * uint64(low), a: ones * uint64(others[0]), b: ones * uint64(others[1]), still: still}
+	return skip{low: ones * uint64(low), a: ones * uint64(others[0]), b: ones * uint64(others[1]), still: still}, true
 }
 
 // still are bits of the first threads: those that come from themselves and cross nothing.
@@ -141,7 +145,7 @@ func (l *list) still() (threads uint64) {
 
 // stays reports whether a thread of the state of row comes from itself wherever the state is kept.
 func (m *Machine) stays(row, thread uint32) bool {
-	return m.skips[m.table[row+columnState]].still>>thread&1 > 0
+	return m.skipOf(row).still>>thread&1 > 0
 }
 
 // keeps reports whether a character of column leaves the state of row as it is.
