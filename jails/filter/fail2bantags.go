@@ -9,9 +9,13 @@ import (
 // What fail2ban's tags stand for. Its IPv6 looks behind itself for a colon that is always
 // there; without that an automaton can run it.
 const (
-	f2bIP4  = `(?:::f{4,6}:)?(?P<ip4>(?:\d{1,3}\.){3}\d{1,3})`
-	f2bIP6  = `(?P<ip6>(?:[0-9a-fA-F]{1,4}::?|::){1,7}(?:[0-9a-fA-F]{1,4}|:))`
-	f2bDNS  = `(?P<dns>[\w\-.^_]*\w)`
+	fourForm = `(?:\d{1,3}\.){3}\d{1,3}`
+	sixForm  = `(?:[0-9a-fA-F]{1,4}::?|::){1,7}(?:[0-9a-fA-F]{1,4}|:)`
+	nameForm = `[\w\-.^_]*\w`
+
+	f2bIP4  = `(?:::f{4,6}:)?(?P<ip4>` + fourForm + `)`
+	f2bIP6  = `(?P<ip6>` + sixForm + `)`
+	f2bDNS  = `(?P<dns>` + nameForm + `)`
 	f2bCIDR = `(?P<cidr>\d+)`
 	f2bAddr = `\[?(?:` + f2bIP4 + `|` + f2bIP6 + `)\]?`
 )

@@ -22,6 +22,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"xdpban/internal/yamldoc"
@@ -36,6 +37,7 @@ type Filter struct {
 	rules    []rule
 	ignore   []rule
 	automata struct{ pre, rules, ignore func() *automaton }
+	shapes   struct{ pre, rules []func() (*shape, error) }
 	dates    *dates
 	longest  int
 	maxlines int
@@ -62,11 +64,10 @@ func New(name string, spec *Spec, mode string) (*Filter, error) {
 		errs = append(errs, err)
 	}
 	errs = append(errs, f.setLimits(spec)...)
-	prefix, bad := prefixOf(spec.Prefix)
+	c, bad := f.compiler()
 	errs = append(errs, bad...)
 	f.dates, bad = newDates(spec.Datepattern, spec.Dialect.V)
 	errs = append(errs, bad...)
-	c := &compiler{dialect: f.dialect, tags: tagsWith(prefix)}
 	errs = append(errs, f.setPrefilter(spec.Prefregex, c)...)
 	errs = append(errs, f.addIgnores(spec.Ignoreregex, c)...)
 	c.multi = f.maxlines > 1
@@ -75,8 +76,38 @@ func New(name string, spec *Spec, mode string) (*Filter, error) {
 		return nil, err
 	}
 	f.automata.pre, f.automata.rules, f.automata.ignore = automatonOf(f.pre), automatonOf(f.rules), automatonOf(f.ignore)
+	maker := sync.OnceValue(f.shaper)
+	f.shapes.pre, f.shapes.rules = shapesOf(f.pre, maker), shapesOf(f.rules, maker)
 	return f, nil
 }
+
+// compiler makes f's rules.
+func (f *Filter) compiler() (*compiler, yamldoc.Errors) {
+	if f.dialect == Fail2ban {
+		return &compiler{dialect: Fail2ban}, nil
+	}
+	prefix, bad := prefixOf(f.spec.Prefix)
+	return &compiler{tags: tagsWith(prefix)}, bad
+}
+
+// shaper makes the shapes of f's rules.
+func (f *Filter) shaper() *compiler {
+	c, _ := f.compiler()
+	c.multi = f.maxlines > 1
+	return c
+}
+
+// shapesOf returns functions that make the shapes of rules when they are first called.
+func shapesOf(rules []rule, shaper func() *compiler) []func() (*shape, error) {
+	shapes := make([]func() (*shape, error), len(rules))
+	for i := range rules {
+		shapes[i] = sync.OnceValues(func() (*shape, error) { return shaper().shape(rules[i].Regex) })
+	}
+	return shapes
+}
+
+// shapeOf is the shape of rule i. Nobody changes it.
+func (f *Filter) shapeOf(i int) (*shape, error) { return f.shapes.rules[i]() }
 
 // mostLines is the largest maxlines that is taken.
 const mostLines = 100

@@ -92,7 +92,7 @@ type campaign struct {
 func (f *Filter) newCampaign() *campaign {
 	c := &campaign{filter: f, shapes: make([]*shape, len(f.rules))}
 	if len(f.pre) > 0 {
-		c.before, _ = f.compiler().shape(f.pre[0].Regex)
+		c.before, _ = f.shapes.pre[0]()
 	}
 	for i, rule := range f.rules {
 		s, err := f.shapeOf(i)
@@ -422,13 +422,4 @@ func (a *attack) admits(s segment, planted string) bool {
 		a.fits[s.part] = re
 	}
 	return re.MatchString(planted)
-}
-
-// shapeOf is the shape of rule i.
-func (f *Filter) shapeOf(i int) (*shape, error) { return f.compiler().shape(f.rules[i].Regex) }
-
-// compiler is as f's rules were compiled.
-func (f *Filter) compiler() *compiler {
-	prefix, _ := prefixOf(f.spec.Prefix)
-	return &compiler{dialect: f.dialect, tags: tagsWith(prefix), multi: f.maxlines > 1}
 }

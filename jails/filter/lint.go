@@ -289,7 +289,7 @@ func shortestLine(re *syntax.Regexp) int {
 // ignores wants what keeps lines from counting to be out of the clients' reach.
 func (l *linter) ignores() {
 	for i, ignore := range l.filter.ignore {
-		s, err := l.filter.compiler().shape(ignore.Regex)
+		s, err := l.filter.shaper().shape(ignore.Regex)
 		if err != nil || s.begins {
 			continue
 		}

@@ -7,9 +7,9 @@ import (
 	"sync"
 )
 
-// Some parts of regexes take package syntax long, and it meets them again and again: <PREFIX>, in each rule of a filter, and
-// classes with Python's \w in them, of which it sorts some 700 ranges. So they are parsed once, alone, and put into the tree of a
-// regex, which has characters for private use in their place.
+// Some parts of regexes take package syntax long, and it meets them again and again: <PREFIX>, in each rule of a filter, what stands
+// in the groups of fail2ban's <HOST>, and classes with Python's \w in them, of which it sorts some 700 ranges. So they are parsed once,
+// alone, and put into the tree of a regex, which has characters for private use in their place.
 
 // parseMarked parses expr with parts in place of its marks, the characters from firstClass on: one for each. nil: package syntax has made
 // one thing of a mark and others, as in a|b, or does not take expr.
@@ -77,32 +77,71 @@ const wideClass = `\p{L}`
 
 // syntaxTree is syntax.Parse of a regex that a writer wrote. Nobody but writers writes a character as \x{F0000} there, and they do not.
 func syntaxTree(expr string) (*syntax.Regexp, error) {
-	if marked, classes := markClasses(expr); len(classes) > 0 {
-		if tree := parseMarked(marked, classes...); tree != nil {
+	return treeWith(expr, hostForms())
+}
+
+// treeWith is syntaxTree with what is known of forms.
+func treeWith(expr string, forms []form) (*syntax.Regexp, error) {
+	if marked, parts := markParts(expr, forms); len(parts) > 0 {
+		if tree := parseMarked(marked, parts...); tree != nil {
 			return tree, nil
 		}
 	}
 	return syntax.Parse(expr, syntax.Perl)
 }
 
-// markClasses puts a mark in place of each wide class. There is none where case does not matter, on which classes depend.
-func markClasses(expr string) (marked string, classes []*syntax.Regexp) {
-	if !strings.Contains(expr, wideClass) || strings.Contains(expr, "(?i") || hasMarks(expr) {
+// A form is a part of a regex that stands at the end of a group, and may follow something there.
+type form struct {
+	text string // as a writer writes it
+	tree *syntax.Regexp
+}
+
+// hostForms are what stands in the groups of <HOST>.
+var hostForms = sync.OnceValue(func() []form {
+	var forms []form
+	for _, regex := range []string{fourForm, sixForm, nameForm} {
+		p, err := pythonPattern(regex, false)
+		if err != nil {
+			panic(err) // part of the program, as a regex that does not compile
+		}
+		text := strings.TrimSuffix(strings.TrimPrefix(p.write(Linear), "(?:"), ")") // it is in no group
+		tree, err := treeWith(text, nil)
+		if err != nil {
+			panic(err)
+		}
+		forms = append(forms, form{text, tree})
+	}
+	return forms
+})
+
+// markParts puts a mark in place of each form and each wide class. There is none where case does not matter, on which classes depend.
+func markParts(expr string, forms []form) (marked string, parts []*syntax.Regexp) {
+	if strings.Contains(expr, "(?i") || hasMarks(expr) {
 		return expr, nil
 	}
 	var b strings.Builder
 	for at := 0; at < len(expr); {
-		part := expr[at : at+classLength(expr[at:])]
+		part, tree := nextPart(expr[at:], forms)
 		at += len(part)
-		class := parsedClass(part)
-		if class == nil || len(classes) == mostParts {
+		if tree == nil || len(parts) == mostParts {
 			b.WriteString(part)
 			continue
 		}
-		b.WriteRune(firstClass + rune(len(classes)))
-		classes = append(classes, class)
+		b.WriteRune(firstClass + rune(len(parts)))
+		parts = append(parts, tree)
 	}
-	return b.String(), classes
+	return b.String(), parts
+}
+
+// nextPart is what expr begins with, a form, a class, an escape, or a byte, and its tree where that is known.
+func nextPart(expr string, forms []form) (string, *syntax.Regexp) {
+	for _, form := range forms {
+		if behind, ok := strings.CutPrefix(expr, form.text); ok && strings.HasPrefix(behind, ")") {
+			return form.text, form.tree
+		}
+	}
+	part := expr[:classLength(expr)]
+	return part, parsedClass(part)
 }
 
 // classLength is the length of what a regex begins with: a class, an escape, or a byte.

@@ -5,32 +5,51 @@ import (
 	"testing"
 )
 
-// Whatever stands around a wide class, its tree is compiled to what package syntax makes of it.
-func TestWideClassesArePutIntoTrees(t *testing.T) {
+// written is a regex of fail2ban's as a writer writes it.
+func written(t *testing.T, regex string) string {
+	t.Helper()
+	p, err := pythonPattern(expandFail2ban(regex), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p.write(Linear)
+}
+
+// Whatever stands around a wide class or a form, its tree is compiled to what package syntax makes of it.
+func TestKnownPartsArePutIntoTrees(t *testing.T) {
+	four := hostForms()[0].text
 	for expr, put := range map[string]int{
-		`[\p{L}\p{N}_]`:                        1,
-		`[^\p{L}\p{N}_]`:                       1,
-		`a[\p{L}\p{N}_]b`:                      1,
-		`a(?:[\p{L}\p{N}_\-.^_]*[\p{L}\]])b`:   2,
-		`(?:[\p{L}]{2,3}x)+?`:                  1,
-		`a[\p{L}]`:                             1,
-		`[\p{L}]a`:                             1,
-		`(?:x|([\p{L}]a))+`:                    1,
-		`[\p{L}][\p{L}][\p{L}]`:                3,
-		`(?:(?-i:([\p{L}])))?\[\p{L}]`:         1,
-		`(?P<g1>[\p{L}])|(?:ab[\p{L}]|abc)`:    0,
-		`(?:[\p{L}]|x)`:                        0, // one class
-		`(?:[^a]|[\p{L}])`:                     0,
-		`(?:.|[\p{L}])`:                        0,
-		`(?:[\p{L}]){0}a`:                      1,
-		`(?i:a[\p{L}])`:                        0,
-		`[a-z]`:                                0,
-		"[\\p{L}]\U000F0000":                   0,
-		`[\p{L}`:                               0,
-		`[\p{L}](`:                             0,
-		`[^a-z\\\]\p{L}][\]\p{L}]\\[\p{Nd}].+`: 2,
+		written(t, `^<HOST>`):                      3,
+		written(t, `^a (?:<ADDR>|<F-ID/>)?$`):      2,
+		written(t, `\w <IP4>+<F-USER>\w</F-USER>`): 3,
+		written(t, `(?i)<HOST>`):                   0,
+		`(?:x` + four + `)+`:                       1,
+		`(?:` + four + `|x)`:                       0,
+		four + `*`:                                 0,
+		four:                                       0,
+		`[\p{L}\p{N}_]`:                            1,
+		`[^\p{L}\p{N}_]`:                           1,
+		`a[\p{L}\p{N}_]b`:                          1,
+		`a(?:[\p{L}\p{N}_\-.^_]*[\p{L}\]])b`:       2,
+		`(?:[\p{L}]{2,3}x)+?`:                      1,
+		`a[\p{L}]`:                                 1,
+		`[\p{L}]a`:                                 1,
+		`(?:x|([\p{L}]a))+`:                        1,
+		`[\p{L}][\p{L}][\p{L}]`:                    3,
+		`(?:(?-i:([\p{L}])))?\[\p{L}]`:             1,
+		`(?P<g1>[\p{L}])|(?:ab[\p{L}]|abc)`:        0,
+		`(?:[\p{L}]|x)`:                            0, // one class
+		`(?:[^a]|[\p{L}])`:                         0,
+		`(?:.|[\p{L}])`:                            0,
+		`(?:[\p{L}]){0}a`:                          1,
+		`(?i:a[\p{L}])`:                            0,
+		`[a-z]`:                                    0,
+		"[\\p{L}]\U000F0000":                       0,
+		`[\p{L}`:                                   0,
+		`[\p{L}](`:                                 0,
+		`[^a-z\\\]\p{L}][\]\p{L}]\\[\p{Nd}].+`:     2,
 	} {
-		marked, classes := markClasses(expr)
+		marked, classes := markParts(expr, hostForms())
 		found := len(classes)
 		if found > 0 && parseMarked(marked, classes...) == nil {
 			found = 0

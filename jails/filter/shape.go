@@ -41,7 +41,7 @@ func (c *compiler) shape(written string) (*shape, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.tree, err = syntax.Parse(expr, syntax.Perl); err != nil {
+	if s.tree, err = treeWith(expr, nil); err != nil { // without forms: it is changed
 		return nil, err
 	}
 	shorten(s.tree)
@@ -110,7 +110,7 @@ var fail2banHosts = sync.OnceValues(func() (names, meanings []string) {
 		if err != nil {
 			panic(err) // part of the program, as a regex that does not compile
 		}
-		names, meanings = append(names, name), append(meanings, p.write(Linear))
+		names, meanings = append(names, name), append(meanings, "(?-i:"+p.write(Linear)+")")
 	}
 	return names, meanings
 })

@@ -42,6 +42,9 @@ func (r *Reader) Speeds(lines [][]byte, now time.Time, limit time.Duration, orde
 			rests = append(rests, bytes.Clone(rest))
 		}
 	}
+	if len(rests) == 0 {
+		return speeds
+	}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	began := threadTime()
@@ -64,12 +67,8 @@ const (
 	measured = 2 // rules, whatever the limit
 )
 
-// speed measures match. The thread is locked.
-func speed(match func(text []byte) bool, rests [][]byte, limit time.Duration) Speed {
-	var s Speed
-	if len(rests) == 0 {
-		return s
-	}
+// speed measures match on rests, of which there are some. The thread is locked.
+func speed(match func(text []byte) bool, rests [][]byte, limit time.Duration) (s Speed) {
 	for _, rest := range rests[:min(rounds, len(rests))] {
 		match(rest)
 	}

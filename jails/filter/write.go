@@ -3,6 +3,7 @@ package filter
 import (
 	"fmt"
 	"regexp/syntax"
+	"strconv"
 	"strings"
 	"sync"
 	"unicode"
@@ -194,16 +195,19 @@ func (w *writer) count(n *node) {
 	if w.wide && (min > mostRepeats || max > mostRepeats) {
 		min, max = 0, -1
 	}
-	switch {
-	case max < 0:
-		fmt.Fprintf(w, "{%d,}", min)
-	default:
-		fmt.Fprintf(w, "{%d,%d}", min, max)
+	w.WriteByte('{')
+	w.number(min)
+	w.WriteByte(',')
+	if max >= 0 {
+		w.number(max)
 	}
+	w.WriteByte('}')
 	if n.how != 0 && !(w.wide && n.how == '+') {
 		w.WriteByte(n.how)
 	}
 }
+
+func (w *writer) number(n int) { w.WriteString(strconv.Itoa(n)) }
 
 func (w *writer) group(n *node) {
 	switch {
@@ -231,7 +235,7 @@ func (w *writer) group(n *node) {
 	}
 	w.unguarded = w.unguarded || n.op == opAtomic || n.op == opCapture && n.endsLine()
 	w.folded(n)
-	w.WriteString("))")
+	w.WriteByte(')')
 	if n.op == opCapture && w.closed != nil {
 		w.closed[n.group] = true
 	}
@@ -239,15 +243,20 @@ func (w *writer) group(n *node) {
 
 // folded writes what is in the group n, in any case or not.
 func (w *writer) folded(n *node) {
-	if !n.flags.fold {
+	switch {
+	case n.flags.fold:
+		w.WriteString("(?i:")
+		w.folds++
+		w.node(n.subs[0])
+		w.folds--
+		w.WriteByte(')')
+	case w.folds > 0:
 		w.WriteString("(?-i:")
 		w.node(n.subs[0])
-		return
+		w.WriteByte(')')
+	default:
+		w.node(n.subs[0])
 	}
-	w.WriteString("(?i:")
-	w.folds++
-	w.node(n.subs[0])
-	w.folds--
 }
 
 // groupLabel names a group where the engine would number it differently.
