@@ -265,8 +265,9 @@ func TestManyLogsAndFewDescriptors(t *testing.T) {
 			if waiting != 201 {
 				t.Errorf("%d logs wait, want 201: %+v", waiting, s.sshd().Logs)
 			}
-			if stderr := s.running.stderr.String(); stderr != "" {
-				t.Errorf("on stderr: %s", stderr)
+			must(t, s.running.Process.Signal(syscall.SIGTERM))
+			if code, stderr := s.exit(s.running); code != 0 || stderr != "" {
+				t.Errorf("exit code %d, on stderr: %s", code, stderr)
 			}
 		})
 	}
