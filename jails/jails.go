@@ -21,6 +21,7 @@ type Jails struct {
 	log      *slog.Logger
 	follower *source.Follower
 	now      func() time.Time
+	joints   filter.Joints
 
 	reloading sync.Mutex
 	current   atomic.Pointer[[]*jail] // of all configured jails; disabled ones see no lines
@@ -107,7 +108,7 @@ func (j *Jails) open(path string) source.Handler {
 	for i := range readers {
 		filters[i] = readers[i].filter
 	}
-	together := filter.Join(filters)
+	together := j.joints.Join(filters)
 	return func(line []byte, live bool, now time.Time) {
 		for i := range readers {
 			readers[i].jail.lines.Add(1)

@@ -1,6 +1,8 @@
 package filter
 
 import (
+	"strings"
+	"sync"
 	"time"
 
 	"xdpban/jails/filter/dfa"
@@ -18,7 +20,39 @@ type Together struct {
 
 // Join puts readers together. Those with dates of their own, or regexes that no automaton can
 // say anything about, look at each line themselves.
-func Join(readers []*Reader) *Together {
+func Join(readers []*Reader) *Together { return new(Joints).Join(readers) }
+
+// Joints are what readers of several files share where the same filters are put together. The zero value is
+// ready; several goroutines may use it.
+type Joints struct {
+	mu   sync.Mutex
+	sets map[string]*dfa.Set // by the regexes; nil: too large together
+}
+
+// fewSets is how many of them are kept: more combinations of jails have few hosts.
+const fewSets = 64
+
+// set is the automaton of exprs.
+func (j *Joints) set(exprs []string) *dfa.Set {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	key := strings.Join(exprs, "\x00")
+	if set, known := j.sets[key]; known {
+		return set
+	}
+	set, err := dfa.Compile(exprs)
+	if err != nil {
+		set = nil
+	}
+	if j.sets == nil || len(j.sets) == fewSets {
+		j.sets = make(map[string]*dfa.Set)
+	}
+	j.sets[key] = set
+	return set
+}
+
+// Join puts readers together, as the function does.
+func (j *Joints) Join(readers []*Reader) *Together {
 	t := &Together{readers: readers, joined: make([]bool, len(readers))}
 	var exprs []string
 	for i, r := range readers {
@@ -31,9 +65,13 @@ func Join(readers []*Reader) *Together {
 			exprs, t.owner = append(exprs, expr), append(t.owner, i)
 		}
 	}
-	set, err := dfa.Compile(exprs)
-	if err != nil || len(t.owner) == 0 || t.owner[0] == t.owner[len(t.owner)-1] {
-		clear(t.joined) // too large together, or one reader alone
+	if len(t.owner) == 0 || t.owner[0] == t.owner[len(t.owner)-1] {
+		clear(t.joined) // one reader alone
+		return t
+	}
+	set := j.set(exprs)
+	if set == nil {
+		clear(t.joined) // too large together
 		return t
 	}
 	t.eyes = t.eyes.filter.NewReader(t.eyes.loc)

@@ -73,6 +73,35 @@ func TestOneReaderAloneJoinsNobody(t *testing.T) {
 	if together := Join(nil); together.machine != nil {
 		t.Error("nobody looks")
 	}
+	reader := f.NewReader(time.UTC)
+	if n := testing.AllocsPerRun(3, func() { Join([]*Reader{reader}) }); n > 100 {
+		t.Errorf("that takes %v allocations, as if an automaton were made", n)
+	}
+}
+
+// A thousand logs of the same jails share one automaton.
+func TestJointsAreMadeOnce(t *testing.T) {
+	var joints Joints
+	var readers []*Reader
+	for _, name := range []string{"sshd", "asterisk"} {
+		readers = append(readers, load(t, "../../configs/filters/"+name+".yaml", Normal).NewReader(time.UTC))
+	}
+	first := joints.Join(readers)
+	if n := testing.AllocsPerRun(3, func() { joints.Join(readers) }); n > 100 {
+		t.Errorf("the second log takes %v allocations, as if an automaton were made", n)
+	}
+	for range fewSets {
+		joints.set([]string{fmt.Sprint(len(joints.sets))})
+	}
+	again := joints.Join(readers)
+	if first.machine == nil || again.machine == nil || len(joints.sets) > fewSets {
+		t.Errorf("%v and %v, of %d", first.machine, again.machine, len(joints.sets))
+	}
+	for range 2 {
+		if joints.set([]string{"("}) != nil {
+			t.Error("what is no regex has an automaton")
+		}
+	}
 }
 
 func TestLineThatAllMissCostsNoAllocation(t *testing.T) {
