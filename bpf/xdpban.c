@@ -410,12 +410,12 @@ static __always_inline bool is_known(const struct slot *slot, const struct addre
 }
 
 /* Has this CPU drop what comes from key without a look until packets may move the end of b again.
- * It looks each time where part of key is allowed, or not banned.
+ * It looks each time where part of key may be allowed, or in another ban than the rest.
  */
 static __always_inline void know(struct slot *slot, const struct ban *b, const struct packet *p,
                                  const struct address *key)
 {
-	bool whole = is_mapped(&p->source) || b->bits <= ipv6_prefix;
+	bool whole = is_mapped(&p->source) || b->bits == ipv6_prefix;
 
 	slot->source = whole ? *key : p->source;
 	slot->generation = whole && b->flags & beats_allow ? p->generation : 0;

@@ -331,7 +331,7 @@ func (l *Loader) write(bans []staged) error {
 	for i := range bans {
 		l.account.PutAt(&bans[i].spot, bans[i].ban)
 	}
-	if renewed {
+	if renewed || raised.Nets > 0 { // a ban comes before that of a prefix around it
 		return errors.Join(l.leave(moved), l.lookAgain())
 	}
 	return nil

@@ -3,6 +3,7 @@ package loader
 import (
 	"encoding/binary"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -165,6 +166,56 @@ func TestProgramAgreesWithModel(t *testing.T) {
 			}
 			if got == Drop {
 				compareEnd(t, l, by, now)
+			}
+		}
+	})
+}
+
+// They agree while bans and the allow list change, whatever CPUs know of sources by then.
+func TestProgramAgreesWithModelOverChanges(t *testing.T) {
+	l := open(t)
+	rapid.Check(t, func(t *rapid.T) {
+		now := time.Now()
+		m := model{allow: new(ban.Set)}
+		drop := func(i int) {
+			_, err := l.Unban(m.bans[i].Prefix)
+			check(t, err)
+			m.bans = slices.Delete(m.bans, i, i+1)
+		}
+		defer func() {
+			for len(m.bans) > 0 {
+				drop(0)
+			}
+		}()
+		check(t, l.Allow(m.allow))
+		for range 30 {
+			switch change := rapid.SampledFrom([]string{"ban", "ban", "unban", "allow", "sift"}).Draw(t, "change"); {
+			case change == "ban":
+				for _, b := range someBans(t, now) {
+					if !slices.ContainsFunc(m.bans, func(other ban.Ban) bool { return other.Prefix == b.Prefix }) {
+						check(t, l.Ban(b))
+						m.bans = append(m.bans, b)
+					}
+				}
+			case change == "unban" && len(m.bans) > 0:
+				drop(rapid.IntRange(0, len(m.bans)-1).Draw(t, "which"))
+			case change == "allow":
+				m.allow = new(ban.Set)
+				for range rapid.IntRange(0, 2).Draw(t, "allowed") {
+					m.allow.Add(somePrefix(t), "test")
+				}
+				check(t, l.Allow(m.allow))
+			case change == "sift":
+				check(t, l.sift())
+			}
+			for range 8 {
+				f := from(someAddr.Draw(t, "sender").String())
+				want, by := m.verdict(f, now)
+				got, err := run(l.prog, f)
+				check(t, err)
+				if got != want {
+					t.Fatalf("frame %x: got %v, want %v by %+v", f, got, want, by)
+				}
 			}
 		}
 	})

@@ -482,6 +482,36 @@ func TestWhoIsLetInComesInAtOnce(t *testing.T) {
 	}
 }
 
+// What a CPU knows of a prefix is not true of sources in it that have a ban of their own.
+func TestNarrowerBansComeFirst(t *testing.T) {
+	onOneCPU(t)
+	l := open(t)
+	must(t, l.Allow(allowed("198.51.100.9/32", "2001:db8::9/128")))
+	for _, test := range []struct{ wide, narrow, other, source string }{
+		{"198.51.100.0/24", "198.51.100.9/32", "198.51.100.8", "198.51.100.9"},
+		{"2001:db8::/48", "2001:db8::9/128", "2001:db8::8", "2001:db8::9"},
+	} {
+		wide := hour(test.wide)
+		wide.Forced = true
+		must(t, l.Ban(wide))
+		for range 3 {
+			for _, source := range []string{test.other, test.source} {
+				if got := verdict(t, l, from(source)); got != Drop {
+					t.Errorf("%s: got %v, want %v", source, got, Drop)
+				}
+			}
+		}
+		must(t, l.Ban(hour(test.narrow)))
+		for range 3 {
+			for source, want := range map[string]Verdict{test.other: Drop, test.source: Pass} {
+				if got := verdict(t, l, from(source)); got != want {
+					t.Errorf("%s: got %v, want %v", source, got, want)
+				}
+			}
+		}
+	}
+}
+
 // What a CPU knows of a source it knows by the ipv6_prefix of then.
 func TestNextLoaderLooksAgain(t *testing.T) {
 	onOneCPU(t)
