@@ -1,6 +1,7 @@
 package dfa
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"regexp"
@@ -224,6 +225,7 @@ func TestMachineSaysWhatRegexpSaysOfAnything(t *testing.T) {
 
 func FuzzMatch(f *testing.F) {
 	f.Add(`^(?P<h>\S+) .*b$`, `a|(?P<h>b)`, []byte("a b\xff"))
+	f.Add(`^abcdefg[^\x{fffd}]x`, `^abcdefg\pLy`, []byte("abcdefg\xc3x\x00abcdefg\xc3\xa9x and more"))
 	f.Add(`(?i)straße \b(?P<h>k)`, `(?m)^b$`, []byte("x\nb"))
 	f.Fuzz(func(t *testing.T, one, two string, line []byte) {
 		if len(one)+len(two) > 200 || len(line) > 500 {
@@ -237,6 +239,8 @@ func FuzzMatch(f *testing.F) {
 		if _, err := Compile([]string{one, two}); errors.Is(err, ErrTooLarge) {
 			return
 		}
-		compare(t, []string{one, two}, [][]byte{line})
+		half := line[len(line)/2:]
+		turned := append(bytes.Clone(half), line[:len(line)/2]...)
+		compare(t, []string{one, two}, append(bytes.Split(line, []byte{0}), line, half, turned))
 	})
 }
