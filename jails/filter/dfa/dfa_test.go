@@ -123,6 +123,8 @@ func TestMachineSaysWhatRegexpSays(t *testing.T) {
 		{[]string{`$^`, `a$\b`, `a\b$`}, []string{"", "a", "ba", "a "}},
 		{[]string{`(?P<h>(?:\B|a)+)+?`}, []string{"ba\xff", "aa", ""}}, // a loop ends where it meets itself
 		{[]string{`(?m)a.*$\b`, `(?m)a.*$(?:\n^|\b)b`, `(?m)a$(?:\s|$^)*b`}, []string{"a long line\nb", "a\n\nb", "a line\n", "a"}},
+		// Of a word that ends within a character nothing is known but what it is with what follows.
+		{[]string{`^abcdefg[^\x{fffd}]x`, `^abcdefg\pLy`}, []string{"abcdefg\xc3x and more", "abcdefg\xc3\xa9x and more", "abcdefg\xc3\xa9y"}},
 		// Long runs of characters that keep a state, whose threads stay, come from one another or begin anew.
 		{[]string{`^(?P<h>.+)$`, `(?m)^(?P<h>.+)$`}, []string{"a long line of words", "two long\nlines of words", "a long l\xffne of \u00fcmlauts and more"}},
 		{[]string{`^.*(?P<h>..)$`, `^.*(?P<h>.{9})b`}, []string{"a long line of words", "a long line of wordsbe", "a long line of w\xffo\u00fcs"}},

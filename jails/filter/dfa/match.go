@@ -51,25 +51,31 @@ func (m *Machine) scan(line []byte, from, to int) {
 	}
 }
 
-// read reads a word, or less where a step asks for more than a look into the table: the first of
-// these is made too. Row 0 is the end: no thread is left.
+// read reads a word, or less where a match may end, the states were thrown away or a character is beyond ASCII, or
+// more where more keeps the state. Row 0 is the end: no thread is left. Words are remembered.
 func (m *Machine) read(line []byte, at int, row uint32) (int, uint32) {
-	end := min(at+wordLen, len(line))
-	stop, last := m.run(line[:end], at, row)
-	if stop == end {
-		m.learn(line, at, row, last)
-		return stop, last
+	begins, first, end, clears := at, row, min(at+wordLen, len(line)), m.clears
+	for at < end {
+		if at, row = m.run(line[:end], at, row); at == end {
+			break
+		}
+		column, width := m.column(line, at)
+		clear(m.trail[at+1 : at+width])
+		entry := m.arrive(row, column, at)
+		ascii := line[at] < utf8.RuneSelf
+		at, row = at+width, entry&rowOnly
+		if entry&skipped != 0 {
+			at = m.skip(line, at, row)
+		}
+		if entry&matched != 0 || !ascii || clears != m.clears {
+			return at, row
+		}
+		if row == 0 {
+			break
+		}
 	}
-	column, width := m.column(line, stop)
-	clear(m.trail[stop+1 : stop+width])
-	clears := m.clears
-	entry := m.arrive(last, column, stop)
-	if entry == dead && clears == m.clears {
-		m.learn(line, at, row, 0)
-	}
-	at, row = stop+width, entry&rowOnly
-	if entry&skipped != 0 {
-		at = m.skip(line, at, row)
+	if at == end || row == 0 {
+		m.learn(line, begins, first, row)
 	}
 	return at, row
 }
