@@ -212,12 +212,12 @@ func (p *progress) in(rest []byte) (near NearMiss, next *syntax.Regexp) {
 	if reached == len(p.steps) {
 		return NearMiss{At: from, Want: "what look-around in its regex demands", Score: p.score(reached)}, nil
 	}
-	near = p.stop(rest[from:], reached)
+	near, next = p.stop(rest[from:], reached)
 	near.At += from
 	if found := p.all.FindIndex(rest); found != nil && near.Score < p.score(len(p.steps)) {
 		return p.misplaced(found[0]), nil
 	}
-	return near, p.steps[reached]
+	return near, next
 }
 
 // reached is how many steps text has from its start.
@@ -259,10 +259,10 @@ func (p *progress) scoreOf(step int) int {
 	return 0
 }
 
-// stop is the near miss of text that has the first reached steps and not the next.
-func (p *progress) stop(text []byte, reached int) NearMiss {
-	next := p.steps[reached]
-	near := NearMiss{Score: p.score(reached)}
+// stop is the near miss of text that has the first reached steps, and what it has not.
+func (p *progress) stop(text []byte, reached int) (near NearMiss, next *syntax.Regexp) {
+	next = p.steps[reached]
+	near.Score = p.score(reached)
 	firm := reached
 	for firm > 0 && isWild(p.steps[firm-1]) {
 		firm--
@@ -273,7 +273,7 @@ func (p *progress) stop(text []byte, reached int) NearMiss {
 		near.At, near.Behind = end, false // the wild part cannot reach further
 	}
 	if !isSaid(next) {
-		return near
+		return p.begun(near, text, reached)
 	}
 	at, said, width := likeliest(text[near.At:], next, near.Behind)
 	if said > 1 || !near.Behind {
@@ -281,7 +281,45 @@ func (p *progress) stop(text []byte, reached int) NearMiss {
 		near.Score += said
 		near.Behind = false
 	}
-	return near
+	return near, next
+}
+
+// begun is near where text has begun one of several ways to go on, and that way.
+func (p *progress) begun(near NearMiss, text []byte, reached int) (NearMiss, *syntax.Regexp) {
+	next, most, wide := p.steps[reached], 0, 0
+	if near.Behind {
+		return near, next
+	}
+	try := func(ways []*syntax.Regexp, least int) {
+		for _, way := range ways {
+			if said, width := common(text[near.At:], way); said >= least && said > most {
+				next, most, wide = way, said, width
+			}
+		}
+	}
+	try(beginnings(next), 1)
+	for i := reached - 1; i >= 0 && p.steps[i].Op == syntax.OpQuest; i-- {
+		try(beginnings(p.steps[i].Sub[0]), 2) // a space alone begins anything
+	}
+	near.At += wide
+	return near, next
+}
+
+// beginnings are the literals with which re begins, by way.
+func beginnings(re *syntax.Regexp) (literals []*syntax.Regexp) {
+	switch re.Op {
+	case syntax.OpLiteral:
+		if isSaid(re) {
+			return []*syntax.Regexp{re}
+		}
+	case syntax.OpConcat, syntax.OpCapture:
+		return beginnings(re.Sub[0])
+	case syntax.OpAlternate:
+		for _, way := range re.Sub {
+			literals = append(literals, beginnings(way)...)
+		}
+	}
+	return literals
 }
 
 // likeliest is the place in text, its start or any, at which it says most of literal: how many
