@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"xdpban/internal/ban"
 	"xdpban/internal/lazy"
@@ -322,13 +323,23 @@ func (f *finisher) prefixes(key string, v words) []netip.Prefix {
 			list = append(list, prefix)
 			continue
 		}
-		hint := ""
-		if strings.ContainsAny(text.V, " ,") {
-			hint = "write a list: [127.0.0.0/8, 192.0.2.1]"
-		}
-		f.fail(text.Error(item(key, i), err.Error(), hint))
+		f.fail(text.Error(item(key, i), err.Error(), prefixHint(text.V)))
 	}
 	return list
+}
+
+// hostName may be one in the DNS.
+var hostName = lazy.Regexp(`^(?i)[a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.?$`)
+
+// prefixHint is what to write for text, which is no prefix.
+func prefixHint(text string) string {
+	switch {
+	case strings.ContainsAny(text, " ,"):
+		return "write a list: [127.0.0.0/8, 192.0.2.1]"
+	case strings.ContainsFunc(text, unicode.IsLetter) && hostName.Get().MatchString(text):
+		return "names are not looked up: write the address"
+	}
+	return ""
 }
 
 // filter gives j its filter: a file's, or what stands in the jail itself. It returns what

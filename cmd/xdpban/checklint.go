@@ -107,6 +107,9 @@ func (e *examination) lintJail(jail jails.JailConfig) {
 		add("journalmatch does nothing yet: lines come from the files of logpath alone", "leave it out, or keep it for later")
 	}
 	for _, pattern := range jail.Logpath {
+		if strings.Contains(pattern, "**") {
+			add(fmt.Sprintf("log %s: ** looks into one directory, as * does, and not into those below", pattern), "write a pattern for each depth: /srv/*/log, /srv/*/*/log")
+		}
 		if readsAccessLogs(jail.Filter) && isErrorLog(pattern) {
 			add(fmt.Sprintf("log %s: its filter knows lines of access logs; in an error log they are forged, if there are any", pattern),
 				"name the access log"+errorLogRules[jail.Filter.Name])
