@@ -292,6 +292,9 @@ func TestTestLeavesNoTrace(t *testing.T) {
 	if totals, err := l.Totals(); totals != (ban.Totals{}) || err != nil {
 		t.Errorf("totals: %+v, %v", totals, err)
 	}
+	if used := slots(t, l); len(used) != 0 {
+		t.Errorf("a CPU knows %+v", used)
+	}
 }
 
 // Counts are exact, also for bans that share a slot of the per-CPU counts.
