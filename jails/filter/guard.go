@@ -207,34 +207,6 @@ func (n *node) literal() (text []byte, ok bool) {
 	return nil, false
 }
 
-// tempered takes (?:(?!TEXT).)* apart, in any of its forms: text must not begin anywhere inside.
-func (n *node) tempered() (text []byte, each *node, ok bool) {
-	body := n.subs[0]
-	for body.op == opGroup && !body.flags.fold {
-		body = body.subs[0]
-	}
-	if n.how == '+' || body.op != opConcat || len(body.subs) != 2 {
-		return nil, nil, false
-	}
-	look, each := body.subs[0], body.subs[1]
-	if look.op != opLook || look.behind || !look.not || look.flags.fold {
-		return nil, nil, false
-	}
-	if each.op != opAny && each.op != opClass && each.op != opRune {
-		return nil, nil, false
-	}
-	text, ok = look.subs[0].literal()
-	return text, each, ok
-}
-
-// guardTempered writes n as a repetition of each, in which text must not begin.
-func (w *writer) guardTempered(n *node, text []byte, each *node) {
-	plain := &node{op: opRepeat, subs: []*node{each}, min: n.min, max: n.max, how: n.how}
-	w.guard(func() { w.repeat(plain) }, func(line []byte, from, to int, _ func(int) (int, int)) bool {
-		return from == to || !bytes.Contains(line[from:min(to+len(text)-1, len(line))], text)
-	})
-}
-
 // guardReference writes what depends on a group. Of conditions the answer is known; what is referred to
 // must be before it.
 func (w *writer) guardReference(n *node) {
