@@ -69,13 +69,15 @@ func (f *Filter) Injections() []Injection {
 
 // attackedBytes is what the automata of an attacked reader may keep: an attack is about one rule, and what was
 // built for others is not met again.
-const attackedBytes = 256 << 10
+const attackedBytes = 320 << 10
 
 // newAttacked is a reader of made lines, which have no dates.
 func (f *Filter) newAttacked() *Reader {
 	r := f.NewDatelessReader()
 	for _, s := range []*scan{&r.pre, &r.rules, &r.ignore} {
-		s.machine = s.automaton.set.NewMachine(dfa.Options{Bytes: attackedBytes})
+		if len(s.rules) > 0 {
+			s.machine = s.automaton.set.NewMachine(dfa.Options{Bytes: attackedBytes})
+		}
 	}
 	return r
 }

@@ -135,9 +135,11 @@ func markParts(expr string, forms []form) (marked string, parts []*syntax.Regexp
 
 // nextPart is what expr begins with, a form, a class, an escape, or a byte, and its tree where that is known.
 func nextPart(expr string, forms []form) (string, *syntax.Regexp) {
-	for _, form := range forms {
-		if behind, ok := strings.CutPrefix(expr, form.text); ok && strings.HasPrefix(behind, ")") {
-			return form.text, form.tree
+	if expr[0] == '(' { // as forms begin
+		for _, form := range forms {
+			if behind, ok := strings.CutPrefix(expr, form.text); ok && strings.HasPrefix(behind, ")") {
+				return form.text, form.tree
+			}
 		}
 	}
 	part := expr[:classLength(expr)]

@@ -21,14 +21,21 @@ func spelledBy(re *syntax.Regexp, spell func(ranges []rune) string) string {
 	if len(classes) == 0 {
 		return text
 	}
-	return strings.NewReplacer(classes...).Replace(text)
+	var b strings.Builder
+	for i, class := range classes { // they come one behind the other
+		before, behind, _ := strings.Cut(text, escaped(firstClass+rune(i)))
+		b.WriteString(before)
+		b.WriteString(class)
+		text = behind
+	}
+	return b.String() + text
 }
 
 // withoutClasses is re with a character for each class. What each stands for is appended to classes.
 func withoutClasses(re *syntax.Regexp, spell func(ranges []rune) string, classes *[]string) *syntax.Regexp {
 	if re.Op == syntax.OpCharClass && len(re.Rune) > 0 {
-		mark := firstClass + rune(len(*classes)/2)
-		*classes = append(*classes, escaped(mark), spell(re.Rune))
+		mark := firstClass + rune(len(*classes))
+		*classes = append(*classes, spell(re.Rune))
 		return &syntax.Regexp{Op: syntax.OpLiteral, Rune: []rune{mark}}
 	}
 	if len(re.Sub) == 0 {

@@ -85,10 +85,11 @@ const maxTable = 1 << 26
 
 // NewMachine makes a machine for the lines of one reader.
 func (s *Set) NewMachine(o Options) *Machine {
-	if o.Bytes == 0 {
-		o.Bytes = DefaultBytes
+	m := &Machine{set: s, limit: DefaultBytes, stride: uint32(len(s.alphabet.kinds)), byHash: make(map[uint64]uint32)}
+	if o.Bytes > 0 {
+		m.limit = o.Bytes
+		m.table = make([]uint32, 0, o.Bytes/8) // as much as it will take: it is not copied then
 	}
-	m := &Machine{set: s, limit: o.Bytes, stride: uint32(len(s.alphabet.kinds)), byHash: make(map[uint64]uint32)}
 	m.now.seen = make([]uint32, len(s.insts))
 	m.next.seen = make([]uint32, len(s.insts))
 	m.clear()
@@ -368,13 +369,21 @@ func (m *Machine) intern(before kind) (entry uint32) {
 	}
 	number := uint32(len(m.states))
 	from := uint32(len(m.threads))
-	m.threads = append(m.threads, m.next.threads...)
-	m.states = append(m.states, state{
+	m.threads = append(room(m.threads, len(m.next.threads)), m.next.threads...)
+	m.states = append(room(m.states, 1), state{
 		from: from, to: uint32(len(m.threads)), chain: m.byHash[hash], looks: m.next.looks, before: before,
 	})
 	m.byHash[hash] = number
 	m.addRow(number)
 	return m.entryOf(number)
+}
+
+// room is list with room for n more, and else for as many as it has: append alone would copy long lists more often.
+func room[T any](list []T, n int) []T {
+	if cap(list)-len(list) >= n {
+		return list
+	}
+	return slices.Grow(list, max(n, len(list)))
 }
 
 func (m *Machine) addRow(number uint32) {

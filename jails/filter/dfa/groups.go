@@ -148,10 +148,11 @@ func (m *Machine) cameFrom(place uint32) uint32 {
 		return from
 	}
 	from := uint32(len(m.origins))
-	m.origins = append(m.origins, origin{})
+	m.origins = append(room(m.origins, 1), origin{})
 	if winner := m.step(m.rowOf(place), place%m.stride); winner >= 0 {
 		m.origins[from] = m.originOf(m.now.came[winner])
 	}
+	m.origins = room(m.origins, len(m.next.came))
 	for _, came := range m.next.came {
 		m.origins = append(m.origins, m.originOf(came))
 	}
