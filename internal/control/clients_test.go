@@ -109,3 +109,43 @@ func TestBrokenRequestsAreRefused(t *testing.T) {
 	}
 	server.Close()
 }
+
+// Who removes the socket, or its directory, shuts nobody out for long; a second daemon neither.
+func TestARemovedSocketIsPutBack(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "run", "xdpban.sock")
+	server, err := control.Listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- server.Serve(ctx, &recorder{}, slog.New(slog.DiscardHandler)) }()
+	client := control.NewClient(path)
+	for _, what := range []string{path, filepath.Dir(path)} {
+		if _, err := client.Status(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.RemoveAll(what); err != nil {
+			t.Fatal(err)
+		}
+		for end := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+			if _, err = control.NewClient(path).Status(t.Context()); err == nil {
+				break
+			}
+			if time.Now().After(end) {
+				t.Fatalf("without %s: %v", what, err)
+			}
+		}
+		if _, err := control.Listen(path); !errors.Is(err, control.ErrRunning) {
+			t.Errorf("a second daemon: %v", err)
+		}
+	}
+	stop()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	server.Close()
+	if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the socket is left: %v", err)
+	}
+}

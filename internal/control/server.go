@@ -170,14 +170,88 @@ const (
 // Serve answers requests with service until ctx ends and the last of them has its answer,
 // then removes the socket. The lock stays until Close: the daemon may not have done yet.
 func (s *Server) Serve(ctx context.Context, service Service, log *slog.Logger) error {
+	ctx, over := context.WithCancel(ctx)
 	server := newHTTP(ctx, s.awaited(handler(service)), log)
 	stop := context.AfterFunc(ctx, func() { server.Close() })
 	defer stop()
 	defer s.asking.Lock() // waits for who answers, and no other begins
 	defer s.hangUp()
-	if err := server.Serve(&door{s.listener, make(chan struct{}, maxClients), ctx, log}); !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("serve the socket: %w", err)
+	var serving sync.WaitGroup
+	defer serving.Wait()
+	defer over()
+
+	inside, ended := make(chan struct{}, maxClients), make(chan error)
+	open := func(listener net.Listener) {
+		serving.Go(func() {
+			err := server.Serve(&door{listener, inside, ctx, log})
+			select {
+			case ended <- err:
+			case <-ctx.Done():
+			}
+		})
 	}
+	open(s.listener)
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
+	for told := false; ; {
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-ended:
+			if ctx.Err() == nil && !errors.Is(err, net.ErrClosed) { // else another is in its place
+				return fmt.Errorf("serve the socket: %w", err)
+			}
+		case <-look.C:
+			back, err := s.putBack()
+			if back {
+				open(s.listener)
+				log.Warn("the socket had been removed, and is there again", "path", s.path)
+			}
+			if err != nil && !told {
+				log.Error("the socket has been removed: nobody can ask this daemon", "error", err)
+			}
+			told = err != nil
+		}
+	}
+}
+
+// lookEvery is how often the socket is looked for. A daemon whose socket somebody has removed, with its
+// directory perhaps, goes on, and nobody could tell it anything.
+const lookEvery = time.Second
+
+// putBack listens anew where nothing is at the path, and has the lock there again. Whatever else is there is
+// left alone.
+func (s *Server) putBack() (back bool, err error) {
+	if _, err := os.Lstat(s.path); !errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	if err := s.lockAgain(); err != nil {
+		return false, err
+	}
+	listener, err := listenPrivately(s.path)
+	if err != nil {
+		return false, err
+	}
+	s.listener.Close()
+	s.listener = listener
+	return true, nil
+}
+
+// lockAgain takes the lock that is at its path now, if that is another.
+func (s *Server) lockAgain() error {
+	held, err := s.lock.Stat()
+	if err != nil {
+		return err
+	}
+	if there, err := os.Stat(s.lock.Name()); err == nil && os.SameFile(held, there) {
+		return nil
+	}
+	lock, err := Lock(s.lock.Name())
+	if err != nil {
+		return err
+	}
+	s.lock.Close()
+	s.lock = lock
 	return nil
 }
 
