@@ -2,13 +2,17 @@ package filter
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"regexp"
 	"regexp/syntax"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 	"unicode/utf8"
+
+	"xdpban/internal/lazy"
 )
 
 // A NearMiss is where the rule that came furthest stopped in a line that no rule matches.
@@ -26,6 +30,14 @@ type Searcher struct {
 	filter *Filter
 	reader *Reader
 	rules  []*progress // nil: the rule's shape is not known
+	bounds []bound     // of the line that is being looked at
+}
+
+// A bound is how far a rule can get in a line, as its literals say.
+type bound struct {
+	rule  int
+	score int // no less than the score
+	steps int // no fewer than it reaches
 }
 
 // NewSearcher looks into lines that r could read, which is the searcher's from then on.
@@ -48,15 +60,16 @@ func (s *Searcher) NearMiss(line []byte, now time.Time) (NearMiss, bool) {
 	if s.filter.maxlines > 1 {
 		return NearMiss{}, false
 	}
-	best := NearMiss{Score: shortest - 1}
+	best := NearMiss{Rule: -1, Score: shortest - 1}
 	var step *syntax.Regexp
-	for i, p := range s.rules {
-		if p == nil || p.atMost(rest) <= best.Score {
+	for _, b := range s.promising(rest) {
+		if b.score < best.Score || b.score == best.Score && b.rule > best.Rule {
 			continue
 		}
-		if near, next := p.in(rest); near.Score > best.Score {
+		near, next := s.rules[b.rule].in(rest, b)
+		if near.Score > best.Score || near.Score == best.Score && b.rule < best.Rule {
 			best, step = near, next
-			best.Rule = i
+			best.Rule = b.rule
 		}
 	}
 	if step != nil {
@@ -64,6 +77,22 @@ func (s *Searcher) NearMiss(line []byte, now time.Time) (NearMiss, bool) {
 	}
 	best.At = inLine(line, rest, best.At)
 	return best, best.Score >= shortest
+}
+
+// promising are the rules of which text has something, the most first: one that gets far leaves nothing to do for those that cannot.
+func (s *Searcher) promising(text []byte) []bound {
+	s.bounds = s.bounds[:0]
+	for i, p := range s.rules {
+		if p == nil {
+			continue
+		}
+		b := p.atMost(text)
+		if b.rule = i; b.score >= shortest {
+			s.bounds = append(s.bounds, b)
+		}
+	}
+	slices.SortStableFunc(s.bounds, func(a, b bound) int { return cmp.Compare(b.score, a.score) })
+	return s.bounds
 }
 
 // tooLong is the near miss of a line that would match were it not for its length.
@@ -91,9 +120,9 @@ type progress struct {
 	says   [][]byte         // by step: a literal that lines write in this way alone
 
 	// Compiled when asked for.
-	start  *regexp.Regexp   // the header at the start of a text; nil: nothing stands there
-	firsts []*regexp.Regexp // the first n steps at the start of a text
-	all    *regexp.Regexp   // all steps, anywhere
+	start  func() *regexp.Regexp // the header at the start of a text
+	all    func() *regexp.Regexp // all steps, anywhere
+	firsts []*regexp.Regexp      // the first n steps at the start of a text
 }
 
 // progressOf is how rule i is measured; nil where its regex cannot be taken apart.
@@ -115,6 +144,9 @@ func (f *Filter) progressOf(i int) *progress {
 	for _, step := range p.steps {
 		p.says = append(p.says, saidBy(step))
 	}
+	p.start = sync.OnceValue(func() *regexp.Regexp { return p.compile(`\A`, p.header) })
+	p.all = sync.OnceValue(func() *regexp.Regexp { return p.compile("", p.steps) })
+	p.firsts = make([]*regexp.Regexp, len(p.steps)+1)
 	return p
 }
 
@@ -129,12 +161,12 @@ func saidBy(step *syntax.Regexp) []byte {
 // isSaid reports whether step is a literal.
 func isSaid(step *syntax.Regexp) bool { return step.Op == syntax.OpLiteral && !isMark(step.Rune[0]) }
 
-// atMost is no less than the score of the rule in text. It looks at literals alone: those that
+// atMost is how far the rule gets in text at most. It looks at literals alone: those that
 // text holds one behind the other, and the longest beginning of the next.
-func (p *progress) atMost(text []byte) (score int) {
+func (p *progress) atMost(text []byte) (b bound) {
 	for i, said := range p.says {
 		if said == nil {
-			score += p.scoreOf(i)
+			b.score += p.scoreOf(i)
 			continue
 		}
 		at := bytes.Index(text, said)
@@ -143,30 +175,22 @@ func (p *progress) atMost(text []byte) (score int) {
 			for bytes.Contains(text, said[:n+1]) {
 				n++
 			}
-			return score + n
+			b.score, b.steps = b.score+n, i
+			return b
 		}
 		text = text[at+len(said):]
-		score += p.scoreOf(i)
+		b.score += p.scoreOf(i)
 	}
-	return score
-}
-
-// prepare compiles what every text is looked at with; false: it does not compile.
-func (p *progress) prepare() bool {
-	if p.firsts != nil {
-		return p.all != nil
-	}
-	p.firsts = make([]*regexp.Regexp, len(p.steps)+1)
-	if p.header != nil {
-		p.start = p.compile(`\A`, p.header)
-	}
-	p.all = p.compile("", p.steps)
-	return p.all != nil
+	b.steps = len(p.steps)
+	return b
 }
 
 func isHeader(re *syntax.Regexp) bool { return re.Op == syntax.OpLiteral && re.Rune[0] == headerMark }
 
-// compile is the steps in a row behind begin; nil where they do not compile.
+// matchesNothing is what steps are that do not compile in a row: they are too many.
+var matchesNothing = lazy.Regexp(`[^\x00-\x{10FFFF}]`)
+
+// compile is the steps in a row behind begin.
 func (p *progress) compile(begin string, steps []*syntax.Regexp) *regexp.Regexp {
 	row := &syntax.Regexp{Op: syntax.OpConcat, Sub: steps}
 	if len(steps) == 1 {
@@ -174,7 +198,7 @@ func (p *progress) compile(begin string, steps []*syntax.Regexp) *regexp.Regexp 
 	}
 	re, err := regexp.Compile(begin + "(?:" + p.shape.regex(row) + ")")
 	if err != nil {
-		return nil
+		return matchesNothing.Get()
 	}
 	return re
 }
@@ -189,40 +213,37 @@ func (p *progress) first(n int, text []byte) []int {
 		if !p.shape.begins {
 			begin = ""
 		}
-		if p.firsts[n] = p.compile(begin, p.steps[:n]); p.firsts[n] == nil {
-			return nil
-		}
+		p.firsts[n] = p.compile(begin, p.steps[:n])
 	}
 	return p.firsts[n].FindIndex(text)
 }
 
 // in is how far the rule gets in rest, and what it wants next, unless Want says that already. Only the
 // header may be what it misses: then the place is where its message begins.
-func (p *progress) in(rest []byte) (near NearMiss, next *syntax.Regexp) {
-	if !p.prepare() {
-		return near, nil
-	}
+func (p *progress) in(rest []byte, most bound) (near NearMiss, next *syntax.Regexp) {
 	from := 0
-	if p.start != nil {
-		if found := p.start.FindIndex(rest); found != nil {
+	if p.header != nil {
+		if found := p.start().FindIndex(rest); found != nil {
 			from = found[1]
 		}
 	}
-	reached := p.reached(rest[from:])
+	reached := p.reached(rest[from:], most.steps)
 	if reached == len(p.steps) {
 		return NearMiss{At: from, Want: "what look-around in its regex demands", Score: p.score(reached)}, nil
 	}
 	near, next = p.stop(rest[from:], reached)
 	near.At += from
-	if found := p.all.FindIndex(rest); found != nil && near.Score < p.score(len(p.steps)) {
-		return p.misplaced(found[0]), nil
+	if whole := p.score(len(p.steps)); most.steps == len(p.steps) && near.Score < whole {
+		if found := p.all().FindIndex(rest); found != nil {
+			return p.misplaced(found[0]), nil
+		}
 	}
 	return near, next
 }
 
-// reached is how many steps text has from its start.
-func (p *progress) reached(text []byte) int {
-	low, high := 0, len(p.steps)
+// reached is how many steps text has from its start, most at most.
+func (p *progress) reached(text []byte, most int) int {
+	low, high := 0, most
 	for low < high {
 		middle := (low + high + 1) / 2
 		if p.first(middle, text) != nil {

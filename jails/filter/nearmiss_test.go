@@ -86,8 +86,11 @@ func FuzzNearMiss(f *testing.F) {
 				if p == nil {
 					continue
 				}
-				if near, _ := p.in(rest); near.Score > p.atMost(rest) {
-					t.Errorf("%v: %s: %q: score %d, of at most %d", filters[i], filters[i].rules[n].Name, line, near.Score, p.atMost(rest))
+				most := p.atMost(rest)
+				if near, _ := p.in(rest, bound{steps: len(p.steps)}); near.Score > most.score {
+					t.Errorf("%v: %s: %q: score %d, of at most %d", filters[i], filters[i].rules[n].Name, line, near.Score, most.score)
+				} else if bounded, _ := p.in(rest, most); bounded != near {
+					t.Errorf("%v: %s: %q: %+v, and within %+v %+v", filters[i], filters[i].rules[n].Name, line, near, most, bounded)
 				}
 			}
 		}
