@@ -1,7 +1,6 @@
 package dfa
 
 import (
-	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -25,18 +24,8 @@ type Set struct {
 
 // A rule is what a Set keeps of one regex.
 type rule struct {
-	first  uint32 // of its instructions
-	groups int    // with the whole match
+	groups int // with the whole match
 	slow   func() *regexp.Regexp
-}
-
-// ruleOf is the rule that an instruction belongs to.
-func (s *Set) ruleOf(inst uint32) int {
-	behind, found := slices.BinarySearchFunc(s.rules, inst, func(r rule, inst uint32) int { return cmp.Compare(r.first, inst) })
-	if found {
-		return behind
-	}
-	return behind - 1
 }
 
 // An Error says which regex a Set cannot take, and why.
@@ -154,7 +143,6 @@ func (c *compiler) add(p Parsed) error {
 	}
 	c.set.starts = append(c.set.starts, start)
 	c.set.rules = append(c.set.rules, rule{
-		first:  match,
 		groups: groups,
 		slow:   sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(p.Expr) }),
 	})

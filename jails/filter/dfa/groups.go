@@ -13,15 +13,21 @@ func (f *finding) resolve(m *Machine) {
 	if f.place == 0 {
 		return
 	}
-	winner := m.origins[m.cameFrom(f.place)]
-	s := &m.states[m.table[m.rowOf(f.place)+columnState]]
-	f.rule = m.set.ruleOf(m.threads[s.from+winner.thread])
+	f.rule = int(m.origins[m.cameFrom(f.place)-1].thread)
 }
 
 // Group is where a group begins and ends of the regex that Match has just found in line; -1, -1 if
 // the group took no part. Group 0 is the whole match.
 func (m *Machine) Group(line []byte, group int) (from, to int) {
 	slot := 2 * group
+	if m.known>>slot&3 == 3 {
+		return m.ends[slot], m.ends[slot+1]
+	}
+	return m.find(line, slot)
+}
+
+// find is Group for a group of which not all is known.
+func (m *Machine) find(line []byte, slot int) (from, to int) {
 	if !m.trace(line, 3<<slot) {
 		ends := m.slow(line)
 		return ends[slot], ends[slot+1]
@@ -141,17 +147,19 @@ func (m *Machine) cross(crossed, wanted uint64, at int) uint64 {
 }
 
 // cameFrom is the index in m.origins of what the step at a place of the table brought about: first the thread that
-// matched, then where each thread of the new state came from.
+// matched, then where each thread of the new state came from. Before that stands the rule that matched.
 func (m *Machine) cameFrom(place uint32) uint32 {
 	m.growCameBy()
 	if from := m.cameBy[place]; from != 0 {
 		return from
 	}
-	from := uint32(len(m.origins))
-	m.origins = append(room(m.origins, 1), origin{})
+	rule, won := origin{}, origin{}
 	if winner := m.step(m.rowOf(place), place%m.stride); winner >= 0 {
-		m.origins[from] = m.originOf(m.now.came[winner])
+		rule.thread = m.set.insts[m.now.threads[winner]].arg
+		won = m.originOf(m.now.came[winner])
 	}
+	m.origins = append(room(m.origins, 2), rule, won)
+	from := uint32(len(m.origins) - 1)
 	m.origins = room(m.origins, len(m.next.came))
 	for _, came := range m.next.came {
 		m.origins = append(m.origins, m.originOf(came))
