@@ -181,15 +181,22 @@ func (e examination) printJails(w io.Writer) {
 	} else {
 		fmt.Fprintln(w, "no jail is on")
 	}
-	if len(off) == 0 || e.all {
+	if !e.all {
+		printOff(w, off, "--all says more")
+	}
+}
+
+// printOff tells of jails that are off by the names of the first few. hint is where all are.
+func printOff(w io.Writer, names []string, hint string) {
+	if len(names) == 0 {
 		return
 	}
 	const few = 10
-	names, more := off, ""
+	shown, more := names, ""
 	if len(names) > few {
-		names, more = names[:few], ", ..."
+		shown, more = names[:few], ", ..."
 	}
-	fmt.Fprintf(w, "\n%s off (--all says more): %s%s\n", counted(len(off), "jail"), strings.Join(names, ", "), more)
+	fmt.Fprintf(w, "\n%s off (%s): %s%s\n", counted(len(names), "jail"), hint, strings.Join(shown, ", "), more)
 }
 
 // backtracking names the rules of f that need the engine that backtracks.

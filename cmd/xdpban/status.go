@@ -82,15 +82,17 @@ func printStatus(w io.Writer, s control.Status, now time.Time) {
 
 	fmt.Fprintln(w)
 	rows = [][]string{{"JAIL", "BANS", "MADE", "MATCHED", "LINES", "COUNTING", "LAST MATCH", "LAG"}}
+	var off []string
 	for _, j := range s.Jails {
 		if !j.Enabled {
-			rows = append(rows, []string{j.Name, "off"})
+			off = append(off, j.Name)
 			continue
 		}
 		rows = append(rows, []string{j.Name, number(j.Bans), number(j.Banned),
 			number(j.Matched), number(j.Lines), number(j.Sources), ago(j.LastMatch, now), lag(j.Logs)})
 	}
 	printTable(w, rows)
+	printOff(w, off, "xdpban check --all lists them")
 }
 
 // lag is how far behind the logs of a jail are, and what is wrong with them. Of the paths of a jail a host may have one

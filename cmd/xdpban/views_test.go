@@ -64,10 +64,11 @@ TABLE        USED   ROOM     BY
 bans by log  2      131,072  maxbans
 allow list   4,095  4,096    maxallowed
 
-JAIL      BANS  MADE  MATCHED  LINES    COUNTING  LAST MATCH  LAG
-asterisk  off
-sshd      2     12    4,321    123,456  6         1s ago      2.5 kB
-web       0     0     0        0        0         never       see: /var/log/w.log: permission denied
+JAIL  BANS  MADE  MATCHED  LINES    COUNTING  LAST MATCH  LAG
+sshd  2     12    4,321    123,456  6         1s ago      2.5 kB
+web   0     0     0        0        0         never       see: /var/log/w.log: permission denied
+
+1 jail off (xdpban check --all lists them): asterisk
 `
 	out := new(strings.Builder)
 	if printStatus(out, status, noon); out.String() != want {
