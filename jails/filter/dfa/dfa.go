@@ -25,9 +25,10 @@
 // what daemons write, and runs of characters that keep the state, as .* has them.
 //
 // groups.go finds where the groups of a match begin and end, without a capture engine: the loop
-// leaves behind in which state it was at each byte. Going back from the end, each instruction
+// leaves a trail of the steps that it made. Going back from the end, each instruction
 // on a state's list comes from exactly one on the list before, the first in order that
-// leads to it, and where the way crosses a group's bracket the group begins or ends. It
+// leads to it, and where the way crosses a group's bracket the group begins or ends. A run that
+// was skipped is skipped once more where the instruction comes from itself. It
 // goes back no further than asked: an address near the line's end costs a few bytes. Only a
 // line during which the states were thrown away is left to package regexp.
 //
