@@ -374,23 +374,43 @@ static __always_inline void add(struct ban *b, __u64 packets, __u64 bytes)
 	__sync_fetch_and_add(&b->bytes, bytes);
 }
 
-/* Hands what a CPU still holds for another ban over to that one, if it is still there. */
+/* The ban that slot counts for, if it is still there: it may have ended, or come after another of
+ * its source by now.
+ */
+static __always_inline struct ban *owner(const struct slot *slot)
+{
+	struct address source = mask(&slot->source);
+	struct prefix key;
+	struct ban *b;
+
+	b = bpf_map_lookup_elem(&bans, &source);
+	if (b && b->id == slot->id)
+		return b;
+	b = bpf_map_lookup_elem(&held, &source);
+	if (b && b->id == slot->id)
+		return b;
+	single(&key, &slot->source);
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < PREFIX_LENGTHS; i++) {
+		b = bpf_map_lookup_elem(&nets, &key);
+		if (!b || b->id == slot->id)
+			return b;
+		if (!b->bits)
+			return NULL;
+		key.bits = FAMILY_BITS + b->bits - 1;
+	}
+	return NULL;
+}
+
+/* Hands what a CPU still holds for another ban over to that one. */
 static __always_inline void settle(const struct slot *slot)
 {
-	struct address key;
-	struct contents *s;
 	struct ban *b;
-	__u32 zero = 0;
-	__u64 now;
 
 	if (!slot->packets)
 		return;
-	s = bpf_map_lookup_elem(&state, &zero);
-	if (!s)
-		return;
-	key = mask(&slot->source);
-	b = find(s, &slot->source, &key, &now);
-	if (b && b->id == slot->id)
+	b = owner(slot);
+	if (b)
 		add(b, slot->packets, slot->bytes);
 }
 

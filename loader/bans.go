@@ -287,7 +287,7 @@ func (l *Loader) nextID() uint32 {
 }
 
 // write puts bans into the maps, none of them where a map has not the room. The state is
-// raised and the sieve marked first: where they say empty the kernel program does not look. Who moves to another
+// raised first: where it says empty the kernel program does not look. Who moves to another
 // table is in both for a moment, and in none at no time.
 func (l *Loader) write(bans []staged) error {
 	raised, byLog, renewed := l.contents, l.byLog(), false
@@ -311,15 +311,8 @@ func (l *Loader) write(bans []staged) error {
 	if err := l.setContents(raised); err != nil {
 		return err
 	}
-	for i := range bans {
-		if _, err := l.mark(&bans[i].place); err != nil {
-			return err
-		}
-	}
-	for _, t := range tables {
-		if err := l.writeTable(t, bans); err != nil {
-			return errors.Join(err, l.takeBack(bans))
-		}
+	if err := l.writeTables(bans); err != nil {
+		return errors.Join(err, l.takeBack(bans))
 	}
 	l.account.Expect(func(yield func(*ban.Spot) bool) {
 		for i := range bans {
@@ -381,6 +374,22 @@ func (l *Loader) takeBack(bans []staged) error {
 	}
 	if _, err := l.deletePlaces(places); err != nil {
 		return fmt.Errorf("take back what was done: %w", err)
+	}
+	return nil
+}
+
+// writeTables writes bans into their tables. The sieve is marked first, for the kernel program
+// looks for none of them else.
+func (l *Loader) writeTables(bans []staged) error {
+	for i := range bans {
+		if _, err := l.mark(&bans[i].place); err != nil {
+			return err
+		}
+	}
+	for _, t := range tables {
+		if err := l.writeTable(t, bans); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -171,34 +171,46 @@ func TestProgramAgreesWithModel(t *testing.T) {
 	})
 }
 
-// They agree while bans and the allow list change, whatever CPUs know of sources by then.
+// They agree while bans and the allow list change, whatever CPUs know of sources by then, and every
+// packet counts for the ban that it met.
 func TestProgramAgreesWithModelOverChanges(t *testing.T) {
 	l := open(t)
+	handOver := func() { agePending(t, l, 2*time.Second) }
 	rapid.Check(t, func(t *rapid.T) {
 		now := time.Now()
 		m := model{allow: new(ban.Set)}
-		drop := func(i int) {
+		dropped := make(map[netip.Prefix]uint64)
+		enter := func(b ban.Ban) {
+			check(t, l.Ban(b))
+			switch i := slices.IndexFunc(m.bans, func(other ban.Ban) bool { return other.Prefix == b.Prefix }); {
+			case i < 0:
+				m.bans = append(m.bans, b)
+			case m.bans[i].Live(now):
+				m.bans[i] = m.bans[i].Renewed(b)
+			default:
+				m.bans[i] = b
+			}
+		}
+		unban := func(i int) {
 			_, err := l.Unban(m.bans[i].Prefix)
 			check(t, err)
+			delete(dropped, m.bans[i].Prefix)
 			m.bans = slices.Delete(m.bans, i, i+1)
 		}
 		defer func() {
 			for len(m.bans) > 0 {
-				drop(0)
+				unban(0)
 			}
 		}()
 		check(t, l.Allow(m.allow))
 		for range 30 {
-			switch change := rapid.SampledFrom([]string{"ban", "ban", "unban", "allow", "sift"}).Draw(t, "change"); {
+			switch change := rapid.SampledFrom([]string{"ban", "ban", "unban", "allow", "sift", "hand over"}).Draw(t, "change"); {
 			case change == "ban":
 				for _, b := range someBans(t, now) {
-					if !slices.ContainsFunc(m.bans, func(other ban.Ban) bool { return other.Prefix == b.Prefix }) {
-						check(t, l.Ban(b))
-						m.bans = append(m.bans, b)
-					}
+					enter(b)
 				}
 			case change == "unban" && len(m.bans) > 0:
-				drop(rapid.IntRange(0, len(m.bans)-1).Draw(t, "which"))
+				unban(rapid.IntRange(0, len(m.bans)-1).Draw(t, "which"))
 			case change == "allow":
 				m.allow = new(ban.Set)
 				for range rapid.IntRange(0, 2).Draw(t, "allowed") {
@@ -207,6 +219,8 @@ func TestProgramAgreesWithModelOverChanges(t *testing.T) {
 				check(t, l.Allow(m.allow))
 			case change == "sift":
 				check(t, l.sift())
+			case change == "hand over":
+				handOver()
 			}
 			for range 8 {
 				f := from(someAddr.Draw(t, "sender").String())
@@ -216,6 +230,14 @@ func TestProgramAgreesWithModelOverChanges(t *testing.T) {
 				if got != want {
 					t.Fatalf("frame %x: got %v, want %v by %+v", f, got, want, by)
 				}
+				if got == Drop {
+					dropped[by.Prefix]++
+				}
+			}
+		}
+		for _, b := range m.bans {
+			if r, _, err := l.Find(b.Prefix); b.Live(now) && r.Packets != dropped[b.Prefix] || err != nil {
+				t.Fatalf("%+v: got %+v, %v, want %d packets", b, r, err, dropped[b.Prefix])
 			}
 		}
 	})

@@ -81,18 +81,21 @@ func (s *sieve) mark(key *[16]byte) (fresh bool, err error) {
 	if s.words[word]&bit != 0 {
 		return false, nil
 	}
+	if err := s.write(word, s.words[word]|bit); err != nil {
+		return false, err
+	}
 	s.set++
-	return true, s.write(word, s.words[word]|bit)
+	return true, nil
 }
 
+// write has the kernel program see v from now on, or on an error what it saw before.
 func (s *sieve) write(word int, v uint64) error {
-	s.words[word] = v // at once, for a kernel that looks
-	if s.shared != nil {
-		return nil
+	if s.shared == nil {
+		if err := s.m.Put(uint32(word), v); err != nil {
+			return fmt.Errorf("write sieve: %w", err)
+		}
 	}
-	if err := s.m.Put(uint32(word), v); err != nil {
-		return fmt.Errorf("write sieve: %w", err)
-	}
+	s.words[word] = v
 	return nil
 }
 

@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
+	"xdpban/internal/ban"
 	"xdpban/internal/lab"
 )
 
@@ -43,6 +45,36 @@ func TestSieveOfAKernelThatSharesNoMaps(t *testing.T) {
 	must(t, l.sift())
 	want("192.0.2.7", Pass)
 	want("2001:db8::1", Drop)
+}
+
+// A kernel that could not be told of a bit is told when it is asked for again, and the ban that it
+// was for is not there.
+func TestSieveThatCouldNotBeWritten(t *testing.T) {
+	l := open(t)
+	shared := l.sieve
+	closed, err := shared.m.Clone()
+	must(t, err)
+	must(t, closed.Close())
+	l.sieve = &sieve{m: closed, words: make([]uint64, len(shared.words))}
+	byLog, byHand := hour("192.0.2.7/32"), hour("192.0.2.8/32")
+	byHand.Hand = true
+	before := l.contents
+	if err := l.Ban(byLog, byHand); err == nil {
+		t.Error("banned without a sieve")
+	}
+	if l.sieve.set != 0 || slices.ContainsFunc(l.sieve.words, func(v uint64) bool { return v != 0 }) {
+		t.Error("bits are set that the kernel has not")
+	}
+	if c := l.contents; c.Held != before.Held || c.Nets != before.Nets || l.account.Len() != 0 {
+		t.Errorf("the maps should hold %+v, they hold %+v", before, c)
+	}
+	l.sieve = shared
+	must(t, l.Ban(byLog, byHand))
+	for _, b := range []ban.Ban{byLog, byHand} {
+		if got := verdict(t, l, from(b.Prefix.Addr().String())); got != Drop {
+			t.Errorf("%s: got %v", b.Prefix, got)
+		}
+	}
 }
 
 // A ban that the kernel program overlooks is found by a comparison.

@@ -2,6 +2,7 @@ package loader
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net/netip"
 	"runtime"
@@ -359,6 +360,43 @@ func TestCountsOfAGoneBanAreForgotten(t *testing.T) {
 	}
 }
 
+// What a CPU still holds for a ban goes to that one, though another has come before it or it has ended.
+func TestCountsFindTheirBan(t *testing.T) {
+	l := open(t)
+	stay(t)
+	source, other := "192.0.2.1", sharing()[1]
+	net, byHand := hour("192.0.2.0/30"), hour(source+"/32")
+	byHand.Hand = true
+	for _, test := range []struct {
+		name   string
+		ban    ban.Ban
+		change func() error
+	}{
+		{"a prefix, a narrower ban comes", net, func() error { return l.Ban(hour(source + "/32")) }},
+		{"by hand, it has ended", byHand, func() error {
+			p := l.placeOf(&byHand)
+			v, _, err := l.lookup(p)
+			v.End = 1
+			return errors.Join(err, l.putOne(p, &v))
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			must(t, l.Ban(test.ban, hour(other+"/32")))
+			for range 5 {
+				verdict(t, l, from(source))
+			}
+			must(t, test.change())
+			agePending(t, l, 2*time.Second)
+			verdict(t, l, from(other))
+			if v, _, err := l.lookup(l.placeOf(&test.ban)); v.Packets != 5 || err != nil {
+				t.Errorf("got %d packets, %v, want 5", v.Packets, err)
+			}
+			_, err := l.Unban(test.ban.Prefix, netip.MustParsePrefix(source+"/32"), netip.MustParsePrefix(other+"/32"))
+			must(t, err)
+		})
+	}
+}
+
 // sharing are sources of one slot: 192.0.2.1, another of IPv4 and one of IPv6.
 func sharing() []string {
 	slot := func(addr netip.Addr) uint64 {
@@ -559,6 +597,9 @@ func agePending(tb testing.TB, l *Loader, d time.Duration) {
 	for slot := range l.maps.Pending.MaxEntries() {
 		var cpus []xdpbanSlot
 		must(tb, l.maps.Pending.Lookup(slot, &cpus))
+		if !slices.ContainsFunc(cpus, func(s xdpbanSlot) bool { return s.Id != 0 }) {
+			continue
+		}
 		for i := range cpus {
 			cpus[i].Until -= min(cpus[i].Until, uint64(d))
 		}
