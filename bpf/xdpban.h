@@ -78,7 +78,7 @@ struct ban {
  * source without a look at anything else, if nothing has changed.
  */
 struct slot {
-	__u64 until;
+	__u64 until; /* from then on counts are due, and packets may move the end of the ban */
 	__u64 packets;
 	__u64 bytes;
 	struct address source; /* leads back to the ban */
