@@ -571,6 +571,22 @@ func TestNextLoaderLooksAgain(t *testing.T) {
 	}
 }
 
+// Nor is it true when the Loader before died after it had deleted the ban.
+func TestNextLoaderLetsInWhoWasUnbanned(t *testing.T) {
+	onOneCPU(t)
+	l := open(t)
+	b := hour("192.0.2.7/32")
+	must(t, l.Ban(b))
+	verdict(t, l, from("192.0.2.7"))
+	_, err := l.deleteFrom(inBans, []place{l.placeOf(&b)})
+	must(t, err)
+	must(t, l.Close())
+	l = reopen(t, l.settings)
+	if got := verdict(t, l, from("192.0.2.7")); got != Pass {
+		t.Errorf("got %v, want %v", got, Pass)
+	}
+}
+
 // A CPU looks again as soon as a packet may move the end, and when the ban is over.
 func TestCPUsLookAgainInTime(t *testing.T) {
 	onOneCPU(t)
@@ -589,6 +605,46 @@ func TestCPUsLookAgainInTime(t *testing.T) {
 		if s := slots(t, l)[i]; s.Until != min(v.Seen+uint64(time.Second), v.End) || s.Generation != l.contents.Generation {
 			t.Errorf("the slot of %s: got %+v for %+v", b.Prefix, s, v)
 		}
+	}
+}
+
+// The end is left alone while a CPU knows the source; the first packet from then on moves it, and one
+// that comes after the end passes.
+func TestKnownSourcesGoOnToMoveTheEnd(t *testing.T) {
+	onOneCPU(t)
+	l := open(t)
+	b := hour("192.0.2.7/32")
+	p := l.placeOf(&b)
+	must(t, l.Ban(b))
+	ask := func(want Verdict) (v xdpbanBan) {
+		t.Helper()
+		if got := verdict(t, l, from("192.0.2.7")); got != want {
+			t.Errorf("got %v, want %v", got, want)
+		}
+		v, _, err := l.lookup(p)
+		must(t, err)
+		return v
+	}
+	later := func(v xdpbanBan, d time.Duration) xdpbanBan {
+		v.End -= uint64(d)
+		v.Seen -= uint64(d)
+		must(t, l.putOne(p, &v))
+		return v
+	}
+	first := ask(Drop)
+	known := later(first, 2*time.Second)
+	if got := ask(Drop); got != known {
+		t.Errorf("while it is known: got %+v, want %+v", got, known)
+	}
+	agePending(t, l, 2*time.Second)
+	moved := ask(Drop)
+	if moved.End < first.End || moved.Seen < first.Seen || moved.Refreshed != first.Refreshed+1 || moved.Packets != 3 {
+		t.Errorf("then: got %+v, %+v before", moved, known)
+	}
+	over := later(moved, 2*time.Hour)
+	agePending(t, l, 2*time.Hour)
+	if got := ask(Pass); got != over {
+		t.Errorf("after the end: got %+v, want %+v", got, over)
 	}
 }
 
