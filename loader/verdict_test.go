@@ -301,7 +301,7 @@ func TestTestLeavesNoTrace(t *testing.T) {
 // Counts are exact, also for bans that share a slot of the per-CPU counts.
 func TestCountsAreExact(t *testing.T) {
 	l := open(t)
-	stay(t)
+	onOneCPU(t)
 	want := make(map[string]uint64)
 	sources := sharing()
 	for _, source := range sources {
@@ -343,7 +343,7 @@ func TestCountsAreExact(t *testing.T) {
 // What a CPU still holds for a ban that is gone goes to no other ban of the same source.
 func TestCountsOfAGoneBanAreForgotten(t *testing.T) {
 	l := open(t)
-	stay(t)
+	onOneCPU(t)
 	other := sharing()[1]
 	must(t, l.Ban(hour("192.0.2.1/32")))
 	for range 3 {
@@ -363,7 +363,6 @@ func TestCountsOfAGoneBanAreForgotten(t *testing.T) {
 // What a CPU still holds for a ban goes to that one, though another has come before it or it has ended.
 func TestCountsFindTheirBan(t *testing.T) {
 	l := open(t)
-	stay(t)
 	source, other := "192.0.2.1", sharing()[1]
 	net, byHand := hour("192.0.2.0/30"), hour(source+"/32")
 	byHand.Hand = true
@@ -381,6 +380,7 @@ func TestCountsFindTheirBan(t *testing.T) {
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			onOneCPU(t)
 			agePending(t, l, 2*time.Second) // the slot may be had
 			must(t, l.Ban(test.ban, hour(other+"/32")))
 			for range 5 {
@@ -431,25 +431,6 @@ func slots(tb testing.TB, l *Loader) (used []xdpbanSlot) {
 		}
 	}
 	return used
-}
-
-// stay keeps the test on one CPU.
-func stay(t *testing.T) {
-	t.Helper()
-	runtime.LockOSThread()
-	var before, one unix.CPUSet
-	must(t, unix.SchedGetaffinity(0, &before))
-	for cpu := range len(before) * 64 {
-		if before.IsSet(cpu) {
-			one.Set(cpu)
-			break
-		}
-	}
-	must(t, unix.SchedSetaffinity(0, &one))
-	t.Cleanup(func() {
-		must(t, unix.SchedSetaffinity(0, &before))
-		runtime.UnlockOSThread()
-	})
 }
 
 // A CPU goes on to drop what comes from a source without a look. Who may come in does so at once,
