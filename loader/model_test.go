@@ -59,6 +59,17 @@ func (m *model) ban(addr netip.Addr, now time.Time) (found ban.Ban, ok bool) {
 	return found, ok
 }
 
+// agrees has the program say what m says of frame, and says it: by which ban, if it is dropped.
+func (m *model) agrees(t *rapid.T, l *Loader, frame []byte, now time.Time) (Verdict, ban.Ban) {
+	want, by := m.verdict(frame, now)
+	got, err := run(l.prog, frame)
+	check(t, err)
+	if got != want {
+		t.Fatalf("frame %x: got %v, want %v by %+v", frame, got, want, by)
+	}
+	return got, by
+}
+
 func (m *model) verdict(frame []byte, now time.Time) (Verdict, ban.Ban) {
 	addr := sender(frame)
 	if !addr.IsValid() {
@@ -157,14 +168,7 @@ func TestProgramAgreesWithModel(t *testing.T) {
 		check(t, l.Ban(m.bans...))
 		check(t, l.Allow(m.allow))
 		for range 8 {
-			f := someFrame(t)
-			want, by := m.verdict(f, now)
-			got, err := run(l.prog, f)
-			check(t, err)
-			if got != want {
-				t.Fatalf("frame %x: got %v, want %v by %+v", f, got, want, by)
-			}
-			if got == Drop {
+			if got, by := m.agrees(t, l, someFrame(t), now); got == Drop {
 				compareEnd(t, l, by, now)
 			}
 		}
@@ -223,14 +227,7 @@ func TestProgramAgreesWithModelOverChanges(t *testing.T) {
 				handOver()
 			}
 			for range 8 {
-				f := from(someAddr.Draw(t, "sender").String())
-				want, by := m.verdict(f, now)
-				got, err := run(l.prog, f)
-				check(t, err)
-				if got != want {
-					t.Fatalf("frame %x: got %v, want %v by %+v", f, got, want, by)
-				}
-				if got == Drop {
+				if got, by := m.agrees(t, l, from(someAddr.Draw(t, "sender").String()), now); got == Drop {
 					dropped[by.Prefix]++
 				}
 			}

@@ -45,21 +45,15 @@ func TestTheLockOutlivesTheSocket(t *testing.T) {
 // Clients that say nothing are more than may be inside, and the daemon answers once they
 // have gone.
 func TestManySilentClientsLeaveRoomWhenTheyGo(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "xdpban.sock")
-	server, err := control.Listen(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(t.Context())
-	done := make(chan error)
-	go func() { done <- server.Serve(ctx, &recorder{}, slog.New(slog.DiscardHandler)) }()
+	path := socketOf(t, &recorder{})
 	silent := make([]net.Conn, 500)
 	for i := range silent {
 		// The backlog may be full: those wait to be let in.
-		silent[i], err = net.DialTimeout("unix", path, time.Second)
+		client, err := net.DialTimeout("unix", path, time.Second)
 		if err != nil {
 			t.Fatalf("client %d: %v", i, err)
 		}
+		silent[i] = client
 	}
 	fds, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
@@ -74,22 +68,10 @@ func TestManySilentClientsLeaveRoomWhenTheyGo(t *testing.T) {
 	if _, err := control.NewClient(path).Status(t.Context()); err != nil {
 		t.Error(err)
 	}
-	stop()
-	if err := <-done; err != nil {
-		t.Error(err)
-	}
-	server.Close()
 }
 
 func TestBrokenRequestsAreRefused(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "xdpban.sock")
-	server, err := control.Listen(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(t.Context())
-	done := make(chan error)
-	go func() { done <- server.Serve(ctx, &recorder{}, slog.New(slog.DiscardHandler)) }()
+	path := socketOf(t, &recorder{})
 	client := http.Client{Transport: &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
 		return net.Dial("unix", path)
 	}}}
@@ -103,23 +85,11 @@ func TestBrokenRequestsAreRefused(t *testing.T) {
 			t.Errorf("%.40q: status %d", body, reply.StatusCode)
 		}
 	}
-	stop()
-	if err := <-done; err != nil {
-		t.Error(err)
-	}
-	server.Close()
 }
 
 // Who removes the socket, or its directory, shuts nobody out for long; a second daemon neither.
 func TestARemovedSocketIsPutBack(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "run", "xdpban.sock")
-	server, err := control.Listen(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(t.Context())
-	done := make(chan error)
-	go func() { done <- server.Serve(ctx, &recorder{}, slog.New(slog.DiscardHandler)) }()
+	path := socketOf(t, &recorder{})
 	client := control.NewClient(path)
 	for _, what := range []string{path, filepath.Dir(path)} {
 		if _, err := client.Status(t.Context()); err != nil {
@@ -129,7 +99,8 @@ func TestARemovedSocketIsPutBack(t *testing.T) {
 			t.Fatal(err)
 		}
 		for end := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
-			if _, err = control.NewClient(path).Status(t.Context()); err == nil {
+			_, err := control.NewClient(path).Status(t.Context())
+			if err == nil {
 				break
 			}
 			if time.Now().After(end) {
@@ -139,13 +110,5 @@ func TestARemovedSocketIsPutBack(t *testing.T) {
 		if _, err := control.Listen(path); !errors.Is(err, control.ErrRunning) {
 			t.Errorf("a second daemon: %v", err)
 		}
-	}
-	stop()
-	if err := <-done; err != nil {
-		t.Error(err)
-	}
-	server.Close()
-	if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("the socket is left: %v", err)
 	}
 }

@@ -32,7 +32,8 @@ func TestAvoidancesTakeWhatTheySay(t *testing.T) {
 	}
 }
 
-func avoidanceOf(t *testing.T, regex string) avoidance {
+// repetitionIn is the first repetition in regex.
+func repetitionIn(t *testing.T, regex string) *node {
 	t.Helper()
 	p, err := pythonPattern(regex, false)
 	if err != nil {
@@ -42,6 +43,12 @@ func avoidanceOf(t *testing.T, regex string) avoidance {
 	for n.op != opRepeat {
 		n = n.subs[0]
 	}
+	return n
+}
+
+func avoidanceOf(t *testing.T, regex string) avoidance {
+	t.Helper()
+	n := repetitionIn(t, regex)
 	text, each, ok := n.tempered()
 	a, avoids := avoiding(n, text, each)
 	if !ok || !avoids {
@@ -91,14 +98,7 @@ func wordsOf(letters string, longest int) func(yield func(string) bool) {
 
 func TestNotAllThatIsTemperedIsAnAvoidance(t *testing.T) {
 	for _, regex := range []string{`(?:(?!aab).)*`, `(?:(?!ab).)+`, `(?:(?!ab).)?`, `(?:(?!ab)[^-])*`, `(?:(?!a\n).)*`} {
-		p, err := pythonPattern(regex, false)
-		if err != nil {
-			t.Fatal(err)
-		}
-		n := p.root
-		for n.op != opRepeat {
-			n = n.subs[0]
-		}
+		n := repetitionIn(t, regex)
 		if text, each, ok := n.tempered(); ok {
 			if a, avoids := avoiding(n, text, each); avoids {
 				t.Errorf("%s is written as %s", regex, a.regex())

@@ -4,7 +4,7 @@ import "unicode/utf8"
 
 // A finding is the best match that a line is known to have.
 type finding struct {
-	rule  int // -1: none, or the rule is that of a thread of the row at place
+	rule  int // -1: none, or not asked yet: place tells
 	end   int
 	place uint32 // in the table: of the state at end and what follows; 0: none
 }
