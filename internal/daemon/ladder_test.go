@@ -242,6 +242,8 @@ func TestWhatTheKernelLostIsPutBack(t *testing.T) {
 			s.fail(attacker, 3)
 			s.awaitBan(attacker)
 			s.wantDrop(attacker)
+			// The next comparison is ten seconds away, and does not put back what Verify is to find.
+			s.awaitWithin(patience, "a comparison", func() bool { return s.status().Bans.Enforced == 1 })
 			if enforce == "xdp" {
 				m, err := ebpf.LoadPinnedMap(s.pin()+"/v1/bans", nil)
 				must(t, err)
