@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"xdpban/internal/ban"
 	"xdpban/internal/control"
 )
 
@@ -84,12 +85,22 @@ func printStatus(w io.Writer, s control.Status, now time.Time) {
 	rows = [][]string{{"JAIL", "BANS", "MADE", "MATCHED", "LINES", "COUNTING", "LAST MATCH", "LAG"}}
 	var off []string
 	for _, j := range s.Jails {
-		if !j.Enabled {
+		switch {
+		case j.Enabled:
+			rows = append(rows, []string{j.Name, number(j.Bans), number(j.Banned),
+				number(j.Matched), number(j.Lines), number(j.Sources), ago(j.LastMatch, now), lag(j.Logs)})
+		case j.Bans > 0:
+			rows = append(rows, []string{j.Name + " (off)", number(j.Bans)})
+		default:
 			off = append(off, j.Name)
-			continue
 		}
-		rows = append(rows, []string{j.Name, number(j.Bans), number(j.Banned),
-			number(j.Matched), number(j.Lines), number(j.Sources), ago(j.LastMatch, now), lag(j.Logs)})
+	}
+	for _, o := range s.Others {
+		what := " (gone)"
+		if o.Name == ban.ByHand {
+			what = " (by hand)"
+		}
+		rows = append(rows, []string{safe(o.Name) + what, number(o.Bans)})
 	}
 	printTable(w, rows)
 	printOff(w, off, "xdpban check --all lists them")
@@ -123,7 +134,7 @@ func lag(logs []control.Log) string {
 
 func printJail(w io.Writer, j control.Jail, now time.Time) {
 	if !j.Enabled {
-		fmt.Fprintf(w, "%s is off; filter %s\n", j.Name, safe(j.Filter))
+		fmt.Fprintf(w, "%s is off; filter %s; %s in force\n", j.Name, safe(j.Filter), counted(j.Bans, "ban"))
 		return
 	}
 	printTable(w, [][]string{

@@ -42,9 +42,11 @@ func TestStatusForPeople(t *testing.T) {
 		Packets: control.Packets{Dropped: 1234567, DroppedBytes: 98765432},
 		Jails: []control.Jail{
 			{Name: "asterisk", Filter: "asterisk"},
+			{Name: "postfix", Filter: "postfix", Bans: 7, Banned: 9},
 			sshdJail,
 			{Name: "web", Enabled: true, Logs: []control.Log{{Path: "/var/log/w.log", Problem: "permission denied"}}},
 		},
+		Others: []control.Holder{{Name: "manual", Bans: 1234}, {Name: "shop", Bans: 1}},
 	}
 	const want = `xdpban 1.0, up 1d2h, pid 42, configuration /etc/xdpban/xdpban.yaml
 2 bans in force, 12 made; 1,234,567 packets dropped (98.8 MB)
@@ -64,9 +66,12 @@ TABLE        USED   ROOM     BY
 bans by log  2      131,072  maxbans
 allow list   4,095  4,096    maxallowed
 
-JAIL  BANS  MADE  MATCHED  LINES    COUNTING  LAST MATCH  LAG
-sshd  2     12    4,321    123,456  6         1s ago      2.5 kB
-web   0     0     0        0        0         never       see: /var/log/w.log: permission denied
+JAIL              BANS   MADE  MATCHED  LINES    COUNTING  LAST MATCH  LAG
+postfix (off)     7
+sshd              2      12    4,321    123,456  6         1s ago      2.5 kB
+web               0      0     0        0        0         never       see: /var/log/w.log: permission denied
+manual (by hand)  1,234
+shop (gone)       1
 
 1 jail off (xdpban check --all lists them): asterisk
 `
@@ -102,7 +107,7 @@ LOG                LINES    TOO LONG  TORN  SKIPPED  LAG     LAST LINE  WOKEN BY
 		t.Errorf("got\n%s\nwant\n%s", out, want)
 	}
 	out.Reset()
-	if printJail(out, control.Jail{Name: "web", Filter: "web"}, noon); out.String() != "web is off; filter web\n" {
+	if printJail(out, control.Jail{Name: "web", Filter: "web", Bans: 1}, noon); out.String() != "web is off; filter web; 1 ban in force\n" {
 		t.Errorf("a jail that is off: %s", out)
 	}
 }

@@ -42,6 +42,13 @@ type Status struct {
 	Packets    Packets     `json:"packets"`
 	Allowed    []Allowed   `json:"allowed"`
 	Jails      []Jail      `json:"jails"`
+	Others     []Holder    `json:"others"` // who holds bans and is no jail of the configuration
+}
+
+// A Holder has bans and counts nothing: whoever bans by hand, or a jail that is gone.
+type Holder struct {
+	Name string `json:"name"`
+	Bans int    `json:"bans"` // live now
 }
 
 // Interface is how bans are enforced on one network interface.

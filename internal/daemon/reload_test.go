@@ -83,6 +83,9 @@ func TestReloadStartsJailsAndKeepsCounts(t *testing.T) {
 			if jails := s.status().Jails; len(jails) != 1 || jails[0].Name != "sshd" {
 				t.Errorf("jails: got %+v, want sshd alone", jails)
 			}
+			if others, want := s.status().Others, []control.Holder{{Name: "registrar", Bans: 1}}; !slices.Equal(others, want) {
+				t.Errorf("others who hold bans: got %+v, want %+v", others, want)
+			}
 		})
 	}
 }

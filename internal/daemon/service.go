@@ -98,8 +98,19 @@ func (d *Daemon) status() (control.Status, error) {
 	for _, j := range d.jails.Status() {
 		j.Allowed += d.spared[j.Name].failures
 		status.Jails = append(status.Jails, jailStatus(j, live[j.Name], d.banned[j.Name]))
+		delete(live, j.Name)
 	}
+	status.Others = holders(live)
 	return status, nil
+}
+
+// holders are those that have so many bans each, by name.
+func holders(live map[string]int) []control.Holder {
+	list := []control.Holder{}
+	for _, name := range slices.Sorted(maps.Keys(live)) {
+		list = append(list, control.Holder{Name: name, Bans: live[name]})
+	}
+	return list
 }
 
 func (d *Daemon) chainStatus() control.Chain {
