@@ -44,6 +44,8 @@ func newRig(t *testing.T, steps bool) *rig {
 func (r *rig) run() func() {
 	if r.steps {
 		return func() {
+			r.f.closeQueue() // a user may have 128 of them
+			r.f.running.Wait()
 			for _, s := range r.f.streams {
 				s.close()
 			}
