@@ -99,18 +99,30 @@ func (f firewall) lane(b *testing.B, role string) *lane {
 
 const xdpTX Verdict = 3 // XDP_TX: out by the interface that it came by
 
-// live has the kernel send frames from the attacker and says how long one takes, in ns. All must
-// reach the firewall, and none the sockets behind it.
+// attempts bounds how often a turn is measured: where others have the CPU that takes frames off the cable, its
+// ring overflows, and what was lost before the firewall says nothing of it.
+const attempts = 20
+
+// live has the kernel send frames from the attacker and says how long one takes, in ns, when all have reached
+// the firewall. None may reach the sockets behind it, however many have been lost.
 func (l *lane) live(b *testing.B) float64 {
 	b.Helper()
-	before := l.counts(b)
-	took := l.send(b)
-	after := l.counts(b)
-	came, through := after.came-before.came, after.through-before.through
-	if came < l.frames*99/100 || through > 0 {
-		b.Fatalf("%s: of %d frames %d came and %d passed", l.name, l.frames, came, through)
+	least := l.frames
+	for range attempts {
+		before := l.counts(b)
+		took := l.send(b)
+		after := l.counts(b)
+		came, through := after.came-before.came, after.through-before.through
+		if through > 0 {
+			b.Fatalf("%s: of %d frames %d came and %d passed", l.name, l.frames, came, through)
+		}
+		if came >= l.frames*99/100 {
+			return float64(took.Nanoseconds()) / float64(l.frames)
+		}
+		least = min(least, came)
 	}
-	return float64(took.Nanoseconds()) / float64(l.frames)
+	b.Fatalf("%s: each of %d times frames were lost on the cable, once %d of %d", l.name, attempts, l.frames-least, l.frames)
+	return 0
 }
 
 func (l *lane) send(b *testing.B) (took time.Duration) {
