@@ -159,8 +159,8 @@ func interrupt(t *testing.T, signal syscall.Signal) {
 		if signal == unix.SIGINT && (code(err) != 1 || !strings.HasSuffix(out.String(), "\nxdpban: stopped; nothing is left behind\n")) {
 			t.Errorf("%v\n%s", err, out)
 		}
-	case <-time.After(5 * time.Second):
-		t.Errorf("still there 5 s after %s:\n%s", signal, out)
+	case <-time.After(patience):
+		t.Errorf("still there %s after %s:\n%s", patience, signal, out)
 	}
 }
 

@@ -43,7 +43,7 @@ func (s *site) survives(name string, args ...string) {
 	before, begin := s.status().Chain.Mended, time.Now()
 	s.on(name, args...)
 	changed := time.Now()
-	s.awaitWithin(4*time.Second, "the chain to be first", func() bool {
+	s.await("the chain to be first", func() bool {
 		return s.chainIsFirst("iptables") && s.chainIsFirst("ip6tables")
 	})
 	s.wantDrop(attacker, attacker6)

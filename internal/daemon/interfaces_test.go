@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/vishvananda/netlink"
 
@@ -22,7 +21,7 @@ func (s *site) unplug() {
 
 func (s *site) awaitInterfaces(what string, want map[string]string) {
 	s.Helper()
-	s.awaitWithin(2*time.Second, what, func() bool { return maps.Equal(s.interfaces(), want) })
+	s.await(what, func() bool { return maps.Equal(s.interfaces(), want) })
 }
 
 func TestMissingInterfaceIsAwaited(t *testing.T) {
@@ -62,7 +61,7 @@ func TestInterfaceMadeAgainIsEnforcedOnAgain(t *testing.T) {
 	s.plug()
 	eth0, err := s.server.Links().LinkByName("eth0")
 	must(t, err)
-	s.awaitWithin(2*time.Second, "eth0 to be enforced on again", func() bool {
+	s.await("eth0 to be enforced on again", func() bool {
 		eth0, err = s.server.Links().LinkByName("eth0")
 		must(t, err)
 		return eth0.Attrs().Xdp.Attached
@@ -108,7 +107,7 @@ func TestNewAddressEndsItsBan(t *testing.T) {
 	s.fail("198.51.100.99", 3)
 	s.awaitBan("198.51.100.99")
 	must(t, s.server.Address("eth0", "198.51.100.99/24"))
-	s.awaitWithin(2*time.Second, "the end of the ban", func() bool { return s.banOf("198.51.100.99") == nil })
+	s.await("the end of the ban", func() bool { return s.banOf("198.51.100.99") == nil })
 }
 
 func TestRefusedInterfaceIsAFaultBesideAnother(t *testing.T) {

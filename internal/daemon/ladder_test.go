@@ -79,7 +79,7 @@ func TestAHostWithBothRungsHasEveryBanInBoth(t *testing.T) {
 	s := newSite(t, nativeMTU)
 	must(t, lab.Connect(s.server, "eth1", s.peer, "eth1"))
 	must(t, s.server.Address("eth1", "192.0.2.1/24"))
-	s.configure(keys{"interfaces": "[eth0, eth1]", "defaults": "{bantime: 3s, findtime: 10m, maxretry: 3, quiettime: 4s}"})
+	s.configure(keys{"interfaces": "[eth0, eth1]", "defaults": "{bantime: 6s, findtime: 10m, maxretry: 3, quiettime: 4s}"})
 	s.start()
 	s.fail(bystander, 3)
 	s.awaitBan(bystander) // before there is a chain
@@ -103,9 +103,7 @@ func TestAHostWithBothRungsHasEveryBanInBoth(t *testing.T) {
 	}
 	// Packets that XDP alone sees keep the ban of iptables in force.
 	a := s.attack(10 * time.Millisecond)
-	s.awaitWithin(20*time.Second, "the ban in both to be past its end", func() bool {
-		return a.count() > 600
-	})
+	s.awaitWithin(2*patience, "the ban in both to be past its end", func() bool { return a.count() > 800 })
 	if list := s.on("ipset", "list", "xdpban4-32-4-life"); !strings.Contains(list, attacker) {
 		t.Errorf("the chain has lost the ban of %s:\n%s", attacker, list)
 	}
@@ -220,7 +218,7 @@ func TestAWipedChainIsBackAtOnce(t *testing.T) {
 			for _, wipe := range wipes {
 				before, begin := s.status().Chain.Mended, time.Now()
 				s.on(wipe[0], wipe[1:]...)
-				s.awaitWithin(4*time.Second, "the chain to be back", func() bool {
+				s.await("the chain to be back", func() bool {
 					return s.status().Chain.Mended > before && s.chainIsFirst(iptables)
 				})
 				t.Logf("%s: %q: back after %v", kind, wipe, time.Since(begin).Round(time.Millisecond))
@@ -243,7 +241,7 @@ func TestWhatTheKernelLostIsPutBack(t *testing.T) {
 			s.awaitBan(attacker)
 			s.wantDrop(attacker)
 			// The next comparison is ten seconds away, and does not put back what Verify is to find.
-			s.awaitWithin(patience, "a comparison", func() bool { return s.status().Bans.Enforced == 1 })
+			s.await("a comparison", func() bool { return s.status().Bans.Enforced == 1 })
 			if enforce == "xdp" {
 				m, err := ebpf.LoadPinnedMap(s.pin()+"/v1/bans", nil)
 				must(t, err)

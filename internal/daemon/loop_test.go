@@ -199,7 +199,7 @@ func TestFindingsComeBetweenBatches(t *testing.T) {
 			must(b, err)
 		}},
 		{"thousands end", nothing, "sweep", func(b *bench) {
-			fill(b, 1)
+			fill(b, 3) // the last are there before the first end
 			for left := many; left >= batch; <-time.After(time.Millisecond) {
 				b.loop(func() { left = b.bans.Len() })
 			}
@@ -459,7 +459,7 @@ func TestListsAndUnbanAllAtOnce(t *testing.T) {
 func TestManyEndsAreOneLine(t *testing.T) {
 	const many = 3 * batch
 	b := newBench(t, nil)
-	_, err := b.service.Ban(t.Context(), control.BanRequest{List: strings.NewReader(listFrom("10.0.0.0", many)), Seconds: 1})
+	_, err := b.service.Ban(t.Context(), control.BanRequest{List: strings.NewReader(listFrom("10.0.0.0", many)), Seconds: 3}) // the last are there before the first end
 	must(t, err)
 	for left := many; left > 0; <-time.After(time.Millisecond) {
 		b.loop(func() { left = b.bans.Len() })

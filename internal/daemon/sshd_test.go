@@ -40,13 +40,13 @@ func (s *site) serveSSH(sshd string) {
 	config := fmt.Sprintf("HostKey %s\nPidFile none\nUsePAM no\nPasswordAuthentication yes\nPermitRootLogin yes\nUseDNS no\n", s.path("hostkey"))
 	must(s, os.WriteFile(s.path("sshd_config"), []byte(config), 0o600))
 	s.launch(exec.Command(sshd, "-D", "-f", s.path("sshd_config")))
-	s.await("sshd", func() bool { return s.greeting(bystander) == nil })
+	s.await("sshd", func() bool { return s.greeting(bystander, 2*time.Second) == nil })
 }
 
-// greeting connects to sshd from one of the peer's addresses and waits for its first words.
-func (s *site) greeting(source string) error {
+// greeting connects to sshd from one of the peer's addresses, if it can within limit, and waits for its first words.
+func (s *site) greeting(source string, limit time.Duration) error {
 	return s.peer.Do(func() error {
-		dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(source)}, Timeout: 2 * time.Second}
+		dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(source)}, Timeout: limit}
 		conn, err := dialer.DialContext(s.Context(), "tcp", net.JoinHostPort(server, "22"))
 		if err != nil {
 			return err
@@ -79,7 +79,7 @@ func TestWrongPasswordsAtSSHDLeadToDrops(t *testing.T) {
 	s.configure(keys{"defaults": "{maxretry: 2}"})
 	s.start()
 	s.serveSSH(sshd)
-	must(t, s.greeting(attacker))
+	must(t, s.greeting(attacker, patience))
 
 	for _, password := range []string{"123456", "letmein"} {
 		if err := s.guess(attacker, password); err == nil {
@@ -91,11 +91,11 @@ func TestWrongPasswordsAtSSHDLeadToDrops(t *testing.T) {
 		t.Errorf("ban: got %+v", b)
 	}
 	var timeout net.Error
-	if err := s.greeting(attacker); !errors.As(err, &timeout) || !timeout.Timeout() {
+	if err := s.greeting(attacker, 2*time.Second); !errors.As(err, &timeout) || !timeout.Timeout() {
 		t.Errorf("connect from the attacker: got %v, want silence", err)
 	}
 	s.wantDrop(attacker)
-	must(t, s.greeting(bystander))
+	must(t, s.greeting(bystander, patience))
 	if err := s.guess(bystander, "guest"); err == nil || !strings.Contains(err.Error(), "Permission denied") {
 		t.Errorf("one wrong password from elsewhere: got %v, want an answer of sshd", err)
 	}
