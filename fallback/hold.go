@@ -7,20 +7,19 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"xdpban/internal/lock"
 )
 
 // locks is where the lock of a network namespace's chain is, for root alone to take.
 const locks = "/run/xdpban"
 
-// ErrHeld says that another process has the chain.
-var ErrHeld = errors.New("another daemon is running")
-
 // A Holding keeps others from the chain of a network namespace.
-type Holding struct{ lock *os.File }
+type Holding struct{ file *os.File }
 
 // Hold takes the chain of this network namespace until Close, or until the process ends, however it ends:
 // there is one, whatever a daemon's socket and pins are called, and two daemons would undo each other's
-// work. The error is ErrHeld if another has it.
+// work. The error is lock.ErrHeld if another has it.
 func Hold() (*Holding, error) {
 	var namespace unix.Stat_t
 	if err := unix.Stat("/proc/thread-self/ns/net", &namespace); err != nil {
@@ -31,27 +30,19 @@ func Hold() (*Holding, error) {
 	}
 	path := filepath.Join(locks, fmt.Sprintf("chain-%d.lock", namespace.Ino))
 	for {
-		lock, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+		file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
 		if err != nil {
 			return nil, fmt.Errorf("open the chain's lock: %w", err)
 		}
-		if err := flock(lock); err != nil {
-			lock.Close()
+		if err := lock.Take(file); err != nil {
+			file.Close()
 			return nil, fmt.Errorf("take the chain %s: %w", Name, err)
 		}
-		if isAt(lock, path) {
-			return &Holding{lock}, nil
+		if isAt(file, path) {
+			return &Holding{file}, nil
 		}
-		lock.Close() // who had it before has just removed it
+		file.Close() // who had it before has just removed it
 	}
-}
-
-func flock(file *os.File) error {
-	err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-	if errors.Is(err, unix.EWOULDBLOCK) {
-		return ErrHeld
-	}
-	return err
 }
 
 func isAt(file *os.File, path string) bool {
@@ -68,5 +59,5 @@ func (h *Holding) Close() error {
 	if h == nil {
 		return nil
 	}
-	return errors.Join(os.Remove(h.lock.Name()), h.lock.Close())
+	return errors.Join(os.Remove(h.file.Name()), h.file.Close())
 }

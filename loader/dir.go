@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"xdpban/internal/lazy"
+	"xdpban/internal/lock"
 )
 
 // bpffs is where systems mount their bpffs.
@@ -94,11 +95,8 @@ func onBPF(path string) (bool, error) {
 	}
 }
 
-// ErrHeld says that another process has taken a directory of pins.
-var ErrHeld = errors.New("another daemon is running")
-
 // Hold takes the directory pin for this process until the file is closed or the process ends,
-// however it ends. The error is ErrHeld if another has it. Where there is no such directory,
+// however it ends. The error is lock.ErrHeld if another has it. Where there is no such directory,
 // nothing is there to be taken: the file is nil.
 func Hold(pin string) (*os.File, error) {
 	dir, err := os.OpenFile(pin, os.O_RDONLY|unix.O_DIRECTORY, 0)
@@ -108,15 +106,11 @@ func Hold(pin string) (*os.File, error) {
 	if err != nil {
 		return nil, explain(fmt.Errorf("open pin directory: %w", err))
 	}
-	err = unix.Flock(int(dir.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-	if err == nil {
-		return dir, nil
+	if err := lock.Take(dir); err != nil {
+		dir.Close()
+		return nil, fmt.Errorf("take %s: %w", pin, err)
 	}
-	dir.Close()
-	if errors.Is(err, unix.EWOULDBLOCK) {
-		err = ErrHeld
-	}
-	return nil, fmt.Errorf("take %s: %w", pin, err)
+	return dir, nil
 }
 
 // Present reports whether anything is pinned below pin, by whatever build. An empty directory

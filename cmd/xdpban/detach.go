@@ -8,6 +8,7 @@ import (
 
 	"xdpban/fallback"
 	"xdpban/internal/control"
+	"xdpban/internal/lock"
 	"xdpban/jails"
 	"xdpban/loader"
 )
@@ -27,36 +28,35 @@ func detachVerb(p *program) *cobra.Command {
 			if p.socket != "" {
 				config.Socket = p.socket
 			}
-			running := &failure{75, errors.New("the daemon is running and would put everything back"), "systemctl stop xdpban, then detach"}
-			lock, err := control.Lock(config.Socket + ".lock")
-			if errors.Is(err, control.ErrRunning) {
-				return running
+			err = detach(config)
+			if errors.Is(err, lock.ErrHeld) {
+				return &failure{75, errors.New("the daemon is running and would put everything back"), "systemctl stop xdpban, then detach"}
 			}
 			if err != nil {
-				return err
-			}
-			defer lock.Close()
-			pins, err := loader.Hold(config.Pin) // a daemon with another socket has it
-			if errors.Is(err, loader.ErrHeld) {
-				return running
-			}
-			if err != nil {
-				return err
-			}
-			defer pins.Close()
-			chain, err := fallback.Hold() // the same, with other pins
-			if errors.Is(err, fallback.ErrHeld) {
-				return running
-			}
-			if err != nil {
-				return err
-			}
-			defer chain.Close()
-			if err := errors.Join(loader.Remove(config.Pin), fallback.Remove()); err != nil {
 				return err
 			}
 			fmt.Fprintln(p.stdout, "nothing of xdpban is left in the kernel; every ban has ended")
 			return nil
 		},
 	}
+}
+
+// detach takes out what no daemon tends, by whichever of the three it would have it.
+func detach(config *jails.Config) error {
+	socket, err := control.Lock(config.Socket + ".lock")
+	if err != nil {
+		return err
+	}
+	defer socket.Close()
+	pins, err := loader.Hold(config.Pin)
+	if err != nil {
+		return err
+	}
+	defer pins.Close()
+	chain, err := fallback.Hold()
+	if err != nil {
+		return err
+	}
+	defer chain.Close()
+	return errors.Join(loader.Remove(config.Pin), fallback.Remove())
 }

@@ -6,6 +6,7 @@ import (
 
 	"xdpban/internal/control"
 	"xdpban/internal/daemon"
+	"xdpban/internal/lock"
 )
 
 // explain finds the exit code and the next step for err.
@@ -21,7 +22,7 @@ func explain(err error) *failure {
 	switch {
 	case errors.Is(err, control.ErrNotRunning):
 		return &failure{3, err, "start it: systemctl start xdpban, or in the foreground: xdpban run"}
-	case errors.Is(err, control.ErrRunning):
+	case errors.Is(err, lock.ErrHeld):
 		return &failure{75, err, "xdpban status shows what it does; xdpban reload makes it read its configuration again"}
 	case errors.Is(err, daemon.ErrNowhere) && !errors.Is(err, os.ErrPermission):
 		return &failure{1, err, "xdpban doctor says what this host can do; enforce: observe runs without dropping anything"}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"xdpban/internal/control"
+	"xdpban/internal/lock"
 )
 
 // The next daemon waits until this one has done, and keeps its socket then.
@@ -27,7 +28,7 @@ func TestTheLockOutlivesTheSocket(t *testing.T) {
 	if err := server.Serve(ctx, &recorder{}, slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := control.Listen(path); !errors.Is(err, control.ErrRunning) {
+	if _, err := control.Listen(path); !errors.Is(err, lock.ErrHeld) {
 		t.Errorf("while the first is still at work: %v", err)
 	}
 	server.Close()
@@ -107,7 +108,7 @@ func TestARemovedSocketIsPutBack(t *testing.T) {
 				t.Fatalf("without %s: %v", what, err)
 			}
 		}
-		if _, err := control.Listen(path); !errors.Is(err, control.ErrRunning) {
+		if _, err := control.Listen(path); !errors.Is(err, lock.ErrHeld) {
 			t.Errorf("a second daemon: %v", err)
 		}
 	}

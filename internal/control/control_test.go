@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"xdpban/internal/control"
+	"xdpban/internal/lock"
 )
 
 // A recorder answers like a daemon and keeps what it was asked.
@@ -184,7 +185,7 @@ func TestASecondDaemonIsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := control.Listen(path); !errors.Is(err, control.ErrRunning) {
+	if _, err := control.Listen(path); !errors.Is(err, lock.ErrHeld) {
 		t.Errorf("second: %v", err)
 	}
 	first.Close()

@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"xdpban/internal/lock"
 )
 
 // Group may use the socket beside root, where it exists.
@@ -32,9 +34,6 @@ const ListBytes = 128 << 20
 
 // listsAtOnce are read at one time: what they name is in memory until they are done.
 const listsAtOnce = 2
-
-// ErrRunning says that another daemon holds the socket.
-var ErrRunning = errors.New("another daemon is running")
 
 // A Service answers the requests of the API. An *Error reaches the client as it is,
 // any other error as Failed.
@@ -58,44 +57,40 @@ type Server struct {
 }
 
 // Listen takes the socket at path, which it makes readable and writable for root and
-// Group. The error is ErrRunning if a daemon has it already.
+// Group. The error is lock.ErrHeld if a daemon has it already.
 func Listen(path string) (*Server, error) {
-	lock, err := Lock(path + ".lock")
+	held, err := Lock(path + ".lock")
 	if err != nil {
 		return nil, err
 	}
 	// We hold the lock: a socket that is still there belongs to nobody.
 	if err := removeSocket(path); err != nil {
-		lock.Close()
+		held.Close()
 		return nil, err
 	}
 	listener, err := listenPrivately(path)
 	if err != nil {
-		lock.Close()
+		held.Close()
 		return nil, err
 	}
-	return &Server{path: path, listener: listener, lock: lock}, nil
+	return &Server{path: path, listener: listener, lock: held}, nil
 }
 
 // Lock takes the lock file path until it is closed or the process ends, however it ends.
-// The error is ErrRunning if another process holds it.
+// The error is lock.ErrHeld if another process has it.
 func Lock(path string) (*os.File, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, fmt.Errorf("make the directory of the lock: %w", err)
 	}
-	lock, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open the lock: %w", err)
 	}
-	err = unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-	if err == nil {
-		return lock, nil
+	if err := lock.Take(file); err != nil {
+		file.Close()
+		return nil, fmt.Errorf("take %s: %w", path, err)
 	}
-	lock.Close()
-	if errors.Is(err, unix.EWOULDBLOCK) {
-		return nil, fmt.Errorf("take %s: %w", path, ErrRunning)
-	}
-	return nil, fmt.Errorf("take %s: %w", path, err)
+	return file, nil
 }
 
 // removeSocket removes what an earlier daemon left at path. Anything but a socket is a file of
@@ -246,12 +241,12 @@ func (s *Server) lockAgain() error {
 	if there, err := os.Stat(s.lock.Name()); err == nil && os.SameFile(held, there) {
 		return nil
 	}
-	lock, err := Lock(s.lock.Name())
+	again, err := Lock(s.lock.Name())
 	if err != nil {
 		return err
 	}
 	s.lock.Close()
-	s.lock = lock
+	s.lock = again
 	return nil
 }
 

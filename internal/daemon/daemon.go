@@ -14,6 +14,7 @@ import (
 
 	"xdpban/internal/ban"
 	"xdpban/internal/control"
+	"xdpban/internal/lock"
 	"xdpban/jails"
 	"xdpban/loader"
 )
@@ -79,7 +80,7 @@ type spared struct {
 }
 
 // New takes the socket, loads the kernel program, attaches it and adopts the bans that an
-// earlier daemon left in force. Errors: control.ErrRunning, os.ErrPermission, ErrNowhere.
+// earlier daemon left in force. Errors: lock.ErrHeld, os.ErrPermission, ErrNowhere.
 func New(config *jails.Config, options Options) (*Daemon, error) {
 	d := &Daemon{
 		Options:   options,
@@ -141,8 +142,8 @@ func (d *Daemon) hold() (err error) {
 		return nil
 	}
 	d.pins, err = loader.Hold(d.config.Pin)
-	if errors.Is(err, loader.ErrHeld) {
-		return fmt.Errorf("take %s: %w", d.config.Pin, control.ErrRunning)
+	if errors.Is(err, lock.ErrHeld) {
+		return err
 	}
 	return nil // who opens it next says what else is wrong with it
 }

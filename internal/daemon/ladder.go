@@ -13,6 +13,7 @@ import (
 	"xdpban/fallback"
 	"xdpban/internal/ban"
 	"xdpban/internal/control"
+	"xdpban/internal/lock"
 	"xdpban/jails"
 	"xdpban/loader"
 )
@@ -49,8 +50,8 @@ func (l *ladder) open() error {
 	}
 	if l.xdp == nil || fallback.Present() {
 		err := l.openChain()
-		if errors.Is(err, fallback.ErrHeld) && l.xdp == nil {
-			return fmt.Errorf("take the chain %s: %w", fallback.Name, control.ErrRunning)
+		if errors.Is(err, lock.ErrHeld) && l.xdp == nil {
+			return err
 		}
 		if err != nil && l.xdp == nil {
 			return fmt.Errorf("%w: %w", ErrNowhere, errors.Join(l.noXDP, err))
@@ -81,7 +82,7 @@ func (l *ladder) openXDP() error {
 // openChain makes the chain, with the bans and the allow list that XDP has.
 func (l *ladder) openChain() error {
 	held, err := fallback.Hold()
-	if errors.Is(err, fallback.ErrHeld) {
+	if errors.Is(err, lock.ErrHeld) {
 		l.noChain = err
 		return err
 	}
