@@ -47,6 +47,12 @@ test-kernels: ## the story of every rung on older kernels, in QEMU; KERNELS=book
 fuzz: ## every fuzz target, one after the other; FUZZTIME=4m each
 	.ci/fuzz $(FUZZTIME)
 
+.PHONY: soak
+soak: ## one daemon and all that may happen to it, for an hour; SOAK=24h: a day; needs root
+	.ci/install $(PACKAGES_TEST)
+	go mod download
+	REQUIRE_KERNEL=1 go test -count=1 -timeout 0 -v -run TestEverythingAtOnce ./internal/daemon -soak $(or $(SOAK),1h)
+
 .PHONY: lint
 lint: ## format, vet, staticcheck, known vulnerabilities, kernel objects, arrows between rooms
 	.ci/install $(PACKAGES_LINT)

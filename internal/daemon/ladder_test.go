@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
 
 	"xdpban/internal/control"
@@ -243,10 +242,7 @@ func TestWhatTheKernelLostIsPutBack(t *testing.T) {
 			// The next comparison is ten seconds away, and does not put back what Verify is to find.
 			s.await("a comparison", func() bool { return s.status().Bans.Enforced == 1 })
 			if enforce == "xdp" {
-				m, err := ebpf.LoadPinnedMap(s.pin()+"/v1/bans", nil)
-				must(t, err)
-				defer m.Close()
-				must(t, m.Delete(netip.MustParseAddr(attacker).As16()))
+				s.evict(netip.MustParseAddr(attacker))
 			} else {
 				s.on("ipset", "del", "xdpban4-32-3600-life", attacker)
 				s.on("ipset", "add", "xdpban4-32-3600-base", "192.0.2.99", "timeout", "60")

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"path/filepath"
@@ -25,6 +26,17 @@ func pinnedBans(tb testing.TB, pin string) *ebpf.Map {
 	must(tb, err)
 	tb.Cleanup(func() { m.Close() })
 	return m
+}
+
+// evict takes a ban by log out of the kernel's map, if it is there, as the map itself does where it is full.
+func (s *site) evict(source netip.Addr) {
+	s.Helper()
+	m, err := ebpf.LoadPinnedMap(s.pin()+"/v1/bans", nil)
+	must(s, err)
+	defer m.Close()
+	if err := m.Delete(source.As16()); !errors.Is(err, ebpf.ErrKeyNotExist) {
+		must(s, err)
+	}
 }
 
 // BenchmarkLineToKernel measures from before the write(2) of the line that decides to when
