@@ -57,6 +57,19 @@ var suites = []suite{
 		},
 	},
 	{
+		room: "./cmd/xdpban", bench: "Line", count: 1, title: "the same without the start, as a daemon has it: what a line more costs, fail2ban-regex against ours",
+		rows: []row{
+			{"fail2ban's rules, sshd, 50 % attacks", "log=sshd/attacks=50%/peer=fail2ban", "same-rules-x-rate", shown("x")},
+			{"fail2ban's rules, sshd, 5 %", "log=sshd/attacks=5%/peer=fail2ban", "same-rules-x-rate", shown("x")},
+			{"fail2ban's rules, asterisk, 50 %", "log=asterisk/attacks=50%/peer=fail2ban", "same-rules-x-rate", shown("x")},
+			{"fail2ban's rules, asterisk, 5 %", "log=asterisk/attacks=5%/peer=fail2ban", "same-rules-x-rate", shown("x")},
+			{"our rules, sshd, 50 %", "log=sshd/attacks=50%/peer=fail2ban", "xdpban-x-rate", shown("x")},
+			{"our rules, sshd, 5 %", "log=sshd/attacks=5%/peer=fail2ban", "xdpban-x-rate", shown("x")},
+			{"our rules, asterisk, 50 %", "log=asterisk/attacks=50%/peer=fail2ban", "xdpban-x-rate", shown("x")},
+			{"our rules, asterisk, 5 %", "log=asterisk/attacks=5%/peer=fail2ban", "xdpban-x-rate", shown("x")},
+		},
+	},
+	{
 		room: "./cmd/xdpban", bench: "Memory", count: 1, title: "resident memory while reading a log",
 		rows: []row{
 			{"sshd, 50 % attacks, 1,000,000 lines", "lines=1000k/log=sshd/attacks=50%", "MiB", atMost(30, "MiB")},
