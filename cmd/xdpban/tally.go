@@ -14,7 +14,7 @@ import (
 // A tally is whom one rule found, how often and when: the first sourcesKept of them. An attack comes
 // from very many addresses, so that these take some 50 bytes each. The zero value is empty.
 type tally struct {
-	slots  []uint32    // a hash table of addresses: number in chunks plus one; 0: free
+	slots  []uint16    // a hash table of addresses: number in chunks plus one, of which sourcesKept fit; 0: free
 	chunks [][]address // each of chunkLen but the last
 	count  int         // of addresses
 	names  map[string]*sightings
@@ -22,6 +22,8 @@ type tally struct {
 }
 
 const chunkLen = 256
+
+const _ = uint16(sourcesKept) // does not compile where it is too many
 
 type address struct {
 	bytes [16]byte // IPv4 mapped
@@ -71,7 +73,7 @@ func (t *tally) find(r *filter.Result) *sightings {
 	last, at := &t.chunks[len(t.chunks)-1], r.Time.Unix()
 	*last = append(*last, address{bytes: key, sightings: sightings{first: at, last: at}})
 	t.count++
-	t.slots[slot] = uint32(t.count)
+	t.slots[slot] = uint16(t.count)
 	return &t.at(t.count - 1).sightings
 }
 
@@ -107,9 +109,9 @@ func (t *tally) slot(key [16]byte) int {
 }
 
 func (t *tally) grow() {
-	t.slots = make([]uint32, max(2*len(t.slots), 16))
+	t.slots = make([]uint16, max(2*len(t.slots), 16))
 	for i := range t.count {
-		t.slots[t.slot(t.at(i).bytes)] = uint32(i + 1)
+		t.slots[t.slot(t.at(i).bytes)] = uint16(i + 1)
 	}
 }
 
