@@ -305,5 +305,5 @@ func (r *reader) debug(why string, result filter.Result, rule filter.Rule) {
 	if !r.all.log.Enabled(context.Background(), slog.LevelDebug) {
 		return // most days: spare the arguments
 	}
-	r.all.log.Debug("not counted", "jail", r.jail.config.Name, "rule", rule.Name, "id", result.ID, "why", why)
+	r.all.log.Debug("not counted", "jail", r.jail.config.Name, "rule", rule.Name, "id", result.ID(), "why", why)
 }

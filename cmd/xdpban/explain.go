@@ -150,7 +150,7 @@ func (e *explanation) ask(c candidate) {
 			continue
 		}
 		seen[rule.Name] = true
-		e.Seen = append(e.Seen, sighting{name, rule.Name, rule.Trust, result.ID, result.Outcome == filter.Ignored,
+		e.Seen = append(e.Seen, sighting{name, rule.Name, rule.Trust, result.ID(), result.Outcome == filter.Ignored,
 			reader.Groups(), append([]string{}, on...), !result.Addr.IsValid()})
 	}
 	switch {

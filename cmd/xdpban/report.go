@@ -23,7 +23,7 @@ func (t *trial) tell(w io.Writer) teller {
 	return func(_ *filter.Reader, n int, line []byte, r *filter.Result) error {
 		switch {
 		case t.printMatched && r.Outcome == filter.Matched:
-			_, err := fmt.Fprintf(w, "matched %d: %s\n    %s by %s\n", n, safe(string(line)), safe(r.ID), safe(t.rules[r.Rule].Name))
+			_, err := fmt.Fprintf(w, "matched %d: %s\n    %s by %s\n", n, safe(string(line)), safe(r.ID()), safe(t.rules[r.Rule].Name))
 			return err
 		case t.printIgnored && r.Outcome == filter.Ignored:
 			return t.tellIgnored(w, n, line, r)
@@ -39,7 +39,7 @@ func (t *trial) tell(w io.Writer) teller {
 func (t *trial) tellIgnored(w io.Writer, n int, line []byte, r *filter.Result) error {
 	whom := "before rules are tried"
 	if r.Rule >= 0 {
-		whom = safe(r.ID) + " by " + safe(t.rules[r.Rule].Name)
+		whom = safe(r.ID()) + " by " + safe(t.rules[r.Rule].Name)
 	}
 	_, err := fmt.Fprintf(w, "ignored %d: %s\n    %s\n", n, safe(string(line)), whom)
 	return err
@@ -90,7 +90,7 @@ func (t *trial) tellJSON(w io.Writer) teller {
 
 func (t *trial) hit(reader *filter.Reader, n int, r *filter.Result) hit {
 	rule := t.rules[r.Rule]
-	return hit{Line: n, Match: true, ID: r.ID, Time: epoch(r.Time), Rule: rule.Name, Regex: r.Rule + 1,
+	return hit{Line: n, Match: true, ID: r.ID(), Time: epoch(r.Time), Rule: rule.Name, Regex: r.Rule + 1,
 		Trust: rule.Trust.String(), Attempts: r.Attempts, Groups: reader.Groups()}
 }
 

@@ -54,7 +54,7 @@ func (t *tally) add(r *filter.Result) {
 // find is what is known of whom r names; nil: there is no more room.
 func (t *tally) find(r *filter.Result) *sightings {
 	if !r.Addr.IsValid() {
-		return t.name(beginning(r.ID), r.Time.Unix())
+		return t.name(beginning(r.Name), r.Time.Unix())
 	}
 	if 2*t.count >= len(t.slots) {
 		t.grow()

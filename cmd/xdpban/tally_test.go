@@ -22,21 +22,21 @@ func TestTally(t *testing.T) {
 	all := make(map[string]*seen)
 	for range 20_000 {
 		n := random.IntN(700)
-		r := filter.Result{ID: fmt.Sprintf("name%d", n), Time: time.Unix(1000+int64(random.IntN(5000)), 5)}
+		r := filter.Result{Time: time.Unix(1000+int64(random.IntN(5000)), 5)}
 		switch n % 3 {
 		case 0:
 			r.Addr = netip.AddrFrom4([4]byte{198, 51, byte(n >> 8), byte(n)})
-			r.ID = r.Addr.String()
 		case 1:
 			r.Addr = netip.MustParseAddr(fmt.Sprintf("2001:db8::%x", n))
-			r.ID = r.Addr.String()
+		default:
+			r.Name = fmt.Sprintf("name%d", n)
 		}
 		tally.add(&r)
 		at := r.Time.Unix()
-		if all[r.ID] == nil {
-			all[r.ID] = &seen{0, at, at}
+		if all[r.ID()] == nil {
+			all[r.ID()] = &seen{0, at, at}
 		}
-		s := all[r.ID]
+		s := all[r.ID()]
 		s.hits, s.first, s.last = s.hits+1, min(s.first, at), max(s.last, at)
 	}
 	most := tally.most(1000)

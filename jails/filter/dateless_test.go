@@ -14,7 +14,7 @@ func TestDatelessReaderFindsNoDate(t *testing.T) {
 		line string
 		want Result
 	}{
-		{"h app[1]: bad 192.0.2.7", Result{Matched, 0, "192.0.2.7", seven, noon, false, -1, 1, 0}},
+		{"h app[1]: bad 192.0.2.7", Result{Matched, 0, seven, "", noon, false, -1, 1, 0}},
 		{"Nov  9 18:47:21 h app[1]: bad 192.0.2.7", Result{Template: -1}},
 		{"2026-11-09T18:47:21Z bad 192.0.2.7", Result{Template: -1}},
 	} {

@@ -43,9 +43,9 @@ func describe(r *Reader, result Result) string {
 	for _, of := range []string{"ip4", "ip6", "dns", "mlfid"} {
 		delete(groups, of)
 	}
-	text := fmt.Sprintf("%s x%d", result.ID, result.Attempts)
+	text := fmt.Sprintf("%s x%d", result.ID(), result.Attempts)
 	if !result.Addr.IsValid() {
-		text = "(" + result.ID + ") x" + fmt.Sprint(result.Attempts)
+		text = "(" + result.ID() + ") x" + fmt.Sprint(result.Attempts)
 	}
 	if len(groups) > 0 {
 		text += strings.TrimPrefix(fmt.Sprint(groups), "map")
@@ -393,7 +393,7 @@ func FuzzFail2ban(f *testing.F) {
 				if got.Outcome == Matched && got.Addr.IsValid() && !stands(got.Addr, []byte(log)) {
 					t.Errorf("%q: %v is not in the log", log, got.Addr)
 				}
-				if got.Outcome == Matched && (got.ID == "" || got.Attempts < 0 || got.Time.IsZero()) {
+				if got.Outcome == Matched && (got.ID() == "" || got.Attempts < 0 || got.Time.IsZero()) {
 					t.Errorf("%q: %+v", log, got)
 				}
 				r.Groups()

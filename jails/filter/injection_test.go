@@ -58,7 +58,7 @@ func proven(t *testing.T, name string, f *Filter, got Injection) {
 	t.Helper()
 	read := f.NewReader(time.UTC).Read([]byte(got.Line), noon)
 	if read.Outcome != Matched || read.Addr != got.Planted || read.Rule != got.By {
-		t.Errorf("%s: %v comes out of %q by %d, want %v by %d", name, read.ID, got.Line, read.Rule, got.Planted, got.By)
+		t.Errorf("%s: %v comes out of %q by %d, want %v by %d", name, read.ID(), got.Line, read.Rule, got.Planted, got.By)
 	}
 	client := got.Line[got.From:got.To]
 	daemon := got.Line[:got.From] + got.Line[got.To:]

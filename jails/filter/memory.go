@@ -123,12 +123,12 @@ func (r *Reader) judge(result *Result, lines int, now time.Time) {
 	if len(found.texts.of("nofail")) > 0 {
 		return
 	}
-	id, addr, ok := found.identity()
+	addr, name, ok := found.identity()
 	if !ok {
 		found.pending = true
 		return
 	}
-	result.Outcome, result.ID, result.Addr, result.Attempts = Matched, id, addr, found.lines
+	result.Outcome, result.Addr, result.Name, result.Attempts = Matched, addr, name, found.lines
 }
 
 // A failure is what is known of one failure, or of a session that may become one.
@@ -193,35 +193,30 @@ func (f *failure) complete(c *capture) {
 	}
 }
 
-// identity is who it was: an address, a network as ADDRESS/BITS, a name, or what <F-ID> holds. Nothing but
+// identity is who it was: an address, or a network as ADDRESS/BITS, a name, or what <F-ID> holds. Nothing but
 // an address is banned. false: nobody knows yet.
-func (f *failure) identity() (id string, addr netip.Addr, ok bool) {
+func (f *failure) identity() (addr netip.Addr, name string, ok bool) {
 	fid, known := f.texts.get("fid")
 	text, ok := f.first("ip4", "ip6", "dns")
 	switch {
 	case known && (!ok || !bytes.Equal(fid, text)):
 		text = fid
 	case !ok:
-		return "", netip.Addr{}, false
+		return netip.Addr{}, "", false
 	}
-	bare := string(bytes.Trim(text, "[]"))
-	addr, err := netip.ParseAddr(bare)
-	if err != nil || addr.Zone() != "" {
-		return string(text), netip.Addr{}, true
+	addr, ok = parseAddr(bytes.Trim(text, "[]"))
+	if !ok || addr.Zone() != "" {
+		return netip.Addr{}, string(text), true
 	}
-	id = bare // IPv4 has no other form
-	if addr.Is6() {
-		addr = addr.Unmap()
-		id = addr.String()
-	}
+	addr = addr.Unmap()
 	if cidr, ok := f.texts.get("cidr"); ok {
 		if bits, err := strconv.Atoi(string(cidr)); err == nil && bits < addr.BitLen() {
 			if net, err := addr.Prefix(bits); err == nil {
-				return net.String(), netip.Addr{}, true
+				return netip.Addr{}, net.String(), true
 			}
 		}
 	}
-	return id, addr, true
+	return addr, "", true
 }
 
 // first is what the first of groups that took part holds.

@@ -19,13 +19,21 @@ const (
 type Result struct {
 	Outcome  Outcome
 	Rule     int        // index in Filter.Rules; -1: an ignoreregex matches before rules are tried
-	ID       string     // who it was: Addr as text, or a name
-	Addr     netip.Addr // never mapped, no zone; zero if ID is no address
+	Addr     netip.Addr // who it was: never mapped, no zone; zero if it is no address
+	Name     string     // who it was, if it is no address
 	Time     time.Time  // what the line says; now if it says nothing
 	Dated    bool       // Time is from the line
 	Template int        // index in Templates; -1: no date
 	Attempts int        // how many lines make up the failure
 	TimedOut int        // how many regexes took too long, see Reader.TimedOut; the line may be theirs
+}
+
+// ID is who it was, as text.
+func (r *Result) ID() string {
+	if r.Addr.IsValid() {
+		return r.Addr.String()
+	}
+	return r.Name
 }
 
 // A Reader reads the lines of one file and learns how it writes dates. It is not for
@@ -116,10 +124,10 @@ func (r *Reader) readNative(result *Result, line []byte, now time.Time) {
 	}
 	from, to, ok := r.found.first(r.found.rule.named.host)
 	if ok {
-		result.ID, result.Addr = hostOf(r.found.text, from, to)
+		result.Addr, result.Name = hostOf(r.found.text, from, to)
 	} else {
 		from, to, _ = r.before.place(hostGroup)
-		result.ID, result.Addr = hostOf(r.before.text, from, to)
+		result.Addr, result.Name = hostOf(r.before.text, from, to)
 	}
 	if result.Time, result.Dated = r.stamp.read(r.date, line, r.loc, now); !result.Dated {
 		result.Time = now

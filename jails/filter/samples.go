@@ -110,7 +110,7 @@ func (r rule) differs(s Sample, got Result) string {
 			wrong = append(wrong, fmt.Sprintf("%s is %q, want %q", what, got, want))
 		}
 	}
-	differ("host", got.ID, s.Host)
+	differ("host", got.ID(), s.Host)
 	if s.Rule != "" {
 		differ("rule", r.Name, s.Rule)
 	}

@@ -22,11 +22,11 @@ func found(t *testing.T, regex, line string) string {
 	case got.Outcome != Matched:
 		return "none"
 	case !got.Addr.IsValid():
-		return got.ID + "?"
-	case got.ID != got.Addr.String() || got.Addr.Is4In6() || got.Addr.Zone() != "":
-		t.Errorf("%q: ID is %q, address is %v", line, got.ID, got.Addr)
+		return got.ID() + "?"
+	case got.ID() != got.Addr.String() || got.Addr.Is4In6() || got.Addr.Zone() != "":
+		t.Errorf("%q: ID is %q, address is %v", line, got.ID(), got.Addr)
 	}
-	return got.ID
+	return got.ID()
 }
 
 func TestHostReadsAddressesAndNames(t *testing.T) {
