@@ -71,6 +71,36 @@ func TestManySilentClientsLeaveRoomWhenTheyGo(t *testing.T) {
 	}
 }
 
+// A connection that waits for a next request may be closed when that is on its way, and nobody would know whether it
+// was heard.
+func TestClientsKeepNoConnection(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "xdpban.sock")
+	listener, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	states := make(chan http.ConnState, 100)
+	server := &http.Server{
+		Handler:   http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("{}")) }),
+		ConnState: func(_ net.Conn, state http.ConnState) { states <- state },
+	}
+	go server.Serve(listener) //nolint:errcheck // it is closed below
+	client := control.NewClient(path)
+	for range 2 {
+		if _, err := client.Reload(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []http.ConnState{http.StateNew, http.StateActive, http.StateClosed} {
+			if got := <-states; got != want {
+				t.Fatalf("the connection is %v, want %v", got, want)
+			}
+		}
+	}
+	if err := server.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestBrokenRequestsAreRefused(t *testing.T) {
 	path := socketOf(t, &recorder{})
 	client := http.Client{Transport: &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) {
