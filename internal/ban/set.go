@@ -11,8 +11,14 @@ import (
 // Adding and asking at the same time need a lock; asking alone does not.
 type Set struct {
 	prefixes map[netip.Prefix]string
-	v4, v6   [129]int // how many prefixes of each length, so that absent lengths cost nothing
+	v4, v6   family
 	inOrder  atomic.Pointer[[]netip.Prefix]
+}
+
+// A family is what is known of the prefixes of one without a look at them.
+type family struct {
+	lengths [129]int  // how many there are of each
+	begin   [256]bool // whether any has addresses with this first byte
 }
 
 // Add puts prefix into s; origin says where it comes from, for whoever reads it later.
@@ -22,7 +28,7 @@ func (s *Set) Add(prefix netip.Prefix, origin string) {
 	}
 	prefix = prefix.Masked()
 	if _, there := s.prefixes[prefix]; !there {
-		s.lengths(prefix.Addr())[prefix.Bits()]++
+		s.family(prefix.Addr()).add(prefix)
 		s.prefixes[prefix] = origin
 		s.inOrder.Store(nil)
 	}
@@ -42,9 +48,12 @@ func (s *Set) Len() int { return len(s.prefixes) }
 
 // Covering finds the longest prefix in s that covers all of prefix, and its origin.
 func (s *Set) Covering(prefix netip.Prefix) (found netip.Prefix, origin string, ok bool) {
-	lengths := s.lengths(prefix.Addr())
+	family := s.family(prefix.Addr())
+	if !family.begin[first(prefix.Addr())] {
+		return netip.Prefix{}, "", false
+	}
 	for bits := prefix.Bits(); bits >= 0; bits-- {
-		if lengths[bits] == 0 {
+		if family.lengths[bits] == 0 {
 			continue
 		}
 		wider, err := prefix.Addr().Prefix(bits)
@@ -102,9 +111,25 @@ func (s *Set) ordered() []netip.Prefix {
 	return all
 }
 
-func (s *Set) lengths(addr netip.Addr) *[129]int {
+func (s *Set) family(addr netip.Addr) *family {
 	if addr.Is4() {
 		return &s.v4
 	}
 	return &s.v6
+}
+
+func (f *family) add(prefix netip.Prefix) {
+	f.lengths[prefix.Bits()]++
+	begin := int(first(prefix.Addr()))
+	for i := range 1 << max(0, 8-prefix.Bits()) {
+		f.begin[begin+i] = true
+	}
+}
+
+// first is the first byte of addr.
+func first(addr netip.Addr) byte {
+	if addr.Is4() {
+		return addr.As4()[0]
+	}
+	return addr.As16()[0]
 }
