@@ -159,31 +159,47 @@ func sources(c *cobra.Command, args []string, list string) (prefixes []netip.Pre
 	return prefixes, addresses, nil
 }
 
-// readList reads the file list, - is standard input, for the daemon to say what is wrong with it.
-// It is read to its end first: the daemon would not wait for who types it.
+// readList opens the file list, - is standard input, for the daemon to say what is wrong with it. What is no
+// regular file is read to its end first: the daemon would not wait for who types it.
 func (p *program) readList(list string) (text io.Reader, name string, err error) {
 	if list == "" {
 		return nil, "", nil
 	}
-	in, all := p.stdin, new(bytes.Buffer)
+	in := p.stdin
 	if list != "-" {
-		file, err := os.Open(list)
-		if err != nil {
+		if in, err = os.Open(list); err != nil {
 			return nil, "", fmt.Errorf("open the list %s: %w", list, reason(err))
 		}
-		defer file.Close()
-		if info, err := file.Stat(); err == nil { // of a pipe it is nothing
-			all.Grow(int(min(info.Size(), control.ListBytes)) + bytes.MinRead)
-		}
-		in = file
 	}
+	if size, ok := regular(in); ok {
+		return in, list, fits(list, size)
+	}
+	all := new(bytes.Buffer)
 	if _, err := all.ReadFrom(io.LimitReader(in, control.ListBytes+1)); err != nil {
 		return nil, "", fmt.Errorf("read the list %s: %w", list, reason(err))
 	}
-	if all.Len() > control.ListBytes {
-		return nil, "", fmt.Errorf("read the list %s: it is longer than %d MiB, give it in parts", list, control.ListBytes>>20)
+	return all, list, fits(list, int64(all.Len()))
+}
+
+// regular is how many bytes the regular file in has.
+func regular(in io.Reader) (size int64, ok bool) {
+	file, ok := in.(*os.File)
+	if !ok {
+		return 0, false
 	}
-	return all, list, nil
+	info, err := file.Stat()
+	if err != nil || !info.Mode().IsRegular() {
+		return 0, false
+	}
+	return info.Size(), true
+}
+
+// fits is the error of a list that is too long.
+func fits(list string, size int64) error {
+	if size > control.ListBytes {
+		return fmt.Errorf("read the list %s: it is longer than %d MiB, give it in parts", list, control.ListBytes>>20)
+	}
+	return nil
 }
 
 // seconds reads the value of --for.

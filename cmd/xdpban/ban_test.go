@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/spf13/cobra"
+
+	"xdpban/internal/control"
 )
 
 func TestSourcesOfArguments(t *testing.T) {
@@ -55,7 +57,15 @@ func TestListIsReadWhole(t *testing.T) {
 			t.Errorf("%s: %q, %v", from, got, err)
 		}
 	}
+	long := filepath.Join(t.TempDir(), "long")
+	if err := os.WriteFile(long, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(long, control.ListBytes+1); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct{ path, want string }{
+		{long, "read the list " + long + ": it is longer than 128 MiB, give it in parts"},
 		{"/dev/zero", "read the list /dev/zero: it is longer than 128 MiB, give it in parts"},
 		{"/nowhere", "open the list /nowhere: no such file or directory"},
 		{"/", "read the list /: is a directory"},
