@@ -2,7 +2,6 @@ package loader
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -33,21 +32,19 @@ func BenchmarkBan(b *testing.B) {
 	}
 	const many = 100_000
 	all := func(l *Loader, bans []ban.Ban) { // as the daemon does with a list
-		sources := l.account.Arrange(func(yield func(ban.Source) bool) {
-			for i := range bans {
-				if !yield(ban.SourceOf(bans[i].Prefix)) {
-					return
-				}
-			}
-		})
+		sources := new(ban.List)
+		for i := range bans {
+			sources.AddPrefix(bans[i].Prefix)
+		}
+		l.account.Arrange(sources)
 		next := make([]ban.Ban, 0, atOnce)
-		for some := range slices.Chunk(sources, atOnce) {
-			next = next[:0]
-			for _, source := range some {
-				next = append(next, bans[0])
-				next[len(next)-1].Prefix = source.Prefix()
+		for i := range sources.Len() {
+			next = append(next, bans[0])
+			next[len(next)-1].Prefix, _ = sources.At(i)
+			if len(next) == atOnce || i == sources.Len()-1 {
+				must(b, l.Ban(next...))
+				next = next[:0]
 			}
-			must(b, l.Ban(next...))
 		}
 	}
 	b.Run("bulk/against=ipset", func(b *testing.B) {

@@ -362,7 +362,7 @@ func (s *Spot) entry() *entry {
 func (a *Account) Find(prefix netip.Prefix) Spot {
 	s := Spot{Source: SourceOf(prefix)}
 	s.hash = a.hash(&s.Source)
-	s.number, s.tag = pageOf(s.hash), uint8(s.hash>>56)
+	s.number, s.tag = pageOf(s.hash), tagOf(s.hash)
 	s.page = a.page(int(s.number))
 	for from := 0; ; from = int(s.i) + 1 {
 		next := bytes.IndexByte(s.page.tags[from:], s.tag)
@@ -401,37 +401,51 @@ func (a *Account) hash(s *Source) uint64 { return maphash.Bytes(a.seed, s.Addr[:
 // pageOf is the number of the page on which what has that hash is, or would be.
 func pageOf(hash uint64) uint16 { return uint16(hash % pages) }
 
-// Arrange is sources in the order of the pages and each of them once. Whoever goes through many
-// in that order has the page that he needs next in the cache. Any goroutine may call it.
-func (a *Account) Arrange(sources iter.Seq[Source]) []Source {
-	var ends [pages]int
-	var on []uint16
-	for s := range sources {
-		page := pageOf(a.hash(&s))
-		ends[page]++
-		on = append(on, page)
+// tagOf is the byte of that hash by which a page finds a source.
+func tagOf(hash uint64) uint8 { return uint8(hash >> 56) }
+
+// Arrange puts the prefixes of l in the order of the pages, each of them once. Whoever goes through
+// many in that order has the page that he needs next in the cache. Any goroutine may call it.
+func (a *Account) Arrange(l *List) {
+	begin, once := 0, 0
+	var tags []uint8 // of those of one page, by which it finds whom it has had
+	for _, end := range a.byPage(l) {
+		tags = tags[:0]
+		for first := once; begin < end; begin++ {
+			s := l.at(begin)
+			tag := tagOf(a.hash(s))
+			if l.has(s, tag, first, tags) {
+				continue
+			}
+			tags = append(tags, tag)
+			*l.at(once) = *s
+			once++
+		}
 	}
-	begin := 0
-	for page, n := range ends { // first they are the beginnings, and move as sources come
-		ends[page] = begin
-		begin += n
+	l.cut(once)
+}
+
+// byPage puts those of l beside each other that share a page, and says where those of each page end. Every
+// swap brings one of them to its place, so that a long list takes no other memory: the American flag sort
+// of McIlroy, Bostic and McIlroy, Engineering Radix Sort (1993).
+func (a *Account) byPage(l *List) (ends []int) {
+	ends, next := make([]int, pages), make([]int, pages) // next is where the next one of a page goes
+	for s := range l.All {
+		ends[pageOf(a.hash(&s))]++
 	}
-	arranged := make([]Source, len(on))
-	i := 0
-	for s := range sources {
-		end := &ends[on[i]]
-		arranged[*end] = s
-		*end++
-		i++
+	for page := 1; page < pages; page++ {
+		next[page] = ends[page-1]
+		ends[page] += ends[page-1]
 	}
-	once := arranged[:0]
-	begin = 0
-	for _, end := range ends {
-		slices.SortFunc(arranged[begin:end], Source.Compare)
-		once = append(once, slices.Compact(arranged[begin:end])...)
-		begin = end
+	for page, end := range ends {
+		for next[page] < end {
+			s := l.at(next[page])
+			to := &next[pageOf(a.hash(s))]
+			s.swap(l.at(*to))
+			*to++
+		}
 	}
-	return once
+	return ends
 }
 
 // Expect makes room for bans that are about to be put in at these spots. Where many come together

@@ -122,14 +122,15 @@ func TestAccountArrangesALongList(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		account := ban.NewAccount()
 		list := rapid.SliceOf(rapid.Custom(anyPrefix)).Draw(t, "list")
-		var sources []ban.Source
-		for _, prefix := range list {
-			sources = append(sources, ban.SourceOf(prefix), ban.SourceOf(prefix))
+		sources := new(ban.List)
+		for _, prefix := range slices.Concat(list, list) {
+			sources.AddPrefix(prefix)
 		}
-		arranged := account.Arrange(slices.Values(sources))
+		account.Arrange(sources)
 		var got []netip.Prefix
-		for _, s := range arranged {
-			got = append(got, s.Prefix())
+		for i := range sources.Len() {
+			prefix, _ := sources.At(i)
+			got = append(got, prefix)
 		}
 		slices.SortFunc(list, ban.Compare)
 		list = slices.Compact(list)

@@ -28,7 +28,7 @@ func (l *List) Len() int { return l.len }
 
 // At is entry i: a prefix, or the prefix that is an address alone.
 func (l *List) At(i int) (prefix netip.Prefix, address bool) {
-	s := l.blocks[i/listBlock][i%listBlock]
+	s := l.at(i)
 	if s.Bits == alone {
 		return Single(netip.AddrFrom16(s.Addr)), true
 	}
@@ -37,7 +37,42 @@ func (l *List) At(i int) (prefix netip.Prefix, address bool) {
 
 // Replace has entry i be a prefix.
 func (l *List) Replace(i int, prefix netip.Prefix) {
-	l.blocks[i/listBlock][i%listBlock] = SourceOf(prefix)
+	*l.at(i) = SourceOf(prefix)
+}
+
+func (l *List) at(i int) *Source { return &l.blocks[i/listBlock][i%listBlock] }
+
+// Once leaves of entries that are the same the first.
+func (l *List) Once() {
+	had := make(map[Source]bool)
+	for s := range l.All {
+		if !had[s] {
+			*l.at(len(had)) = s
+			had[s] = true
+		}
+	}
+	l.cut(len(had))
+}
+
+// has reports whether s is among the entries from begin on that have these tags, by its own.
+func (l *List) has(s *Source, tag uint8, begin int, tags []uint8) bool {
+	for from := 0; ; from++ {
+		next := bytes.IndexByte(tags[from:], tag)
+		if next < 0 {
+			return false
+		}
+		if from += next; *l.at(begin + from) == *s {
+			return true
+		}
+	}
+}
+
+// cut leaves the first n entries.
+func (l *List) cut(n int) {
+	l.blocks, l.len = l.blocks[:(n+listBlock-1)/listBlock], n
+	if rest := n % listBlock; rest > 0 {
+		l.blocks[len(l.blocks)-1] = l.blocks[len(l.blocks)-1][:rest]
+	}
 }
 
 // All yields the entries. Of an address it is none of a prefix yet, see Replace.
@@ -124,6 +159,7 @@ func dottedQuad(text []byte) (quad [4]byte, ok bool) {
 // says why in was not read to its end.
 func (l *List) Read(name string, in io.Reader, most int) (mistakes Mistakes, err error) {
 	lines := bufio.NewScanner(in)
+	lines.Buffer(make([]byte, bufio.MaxScanTokenSize), 0) // of the same lines it takes fewer readings
 	n := 1
 	for ; lines.Scan(); n++ {
 		text, _, _ := bytes.Cut(lines.Bytes(), []byte{'#'})

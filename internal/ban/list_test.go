@@ -104,6 +104,42 @@ func TestLongList(t *testing.T) {
 	}
 }
 
+func TestListLeavesTheFirstOfWhatComesTwice(t *testing.T) {
+	var got List
+	for _, text := range []string{"192.0.2.7", "198.51.100.0/24", "192.0.2.7", "192.0.2.7/32", "2001:db8::7", "198.51.100.77/24"} {
+		if err := got.Add([]byte(text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got.Once()
+	if want := []string{"192.0.2.7", "198.51.100.0/24", "192.0.2.7/32", "2001:db8::7"}; !slices.Equal(written(&got), want) {
+		t.Errorf("got %v, want %v", written(&got), want)
+	}
+}
+
+// A list of several blocks is each of its prefixes once when it is arranged, and goes on from there.
+func TestLongListIsArranged(t *testing.T) {
+	const many = 2*listBlock + 7
+	var got List
+	for range 3 {
+		addr := netip.MustParseAddr("10.0.0.0")
+		for range many {
+			got.AddPrefix(Single(addr))
+			addr = addr.Next()
+		}
+	}
+	NewAccount().Arrange(&got)
+	got.AddPrefix(netip.MustParsePrefix("192.0.2.0/24"))
+	seen := make(map[netip.Prefix]int)
+	for i := range got.Len() {
+		prefix, _ := got.At(i)
+		seen[prefix]++
+	}
+	if got.Len() != many+1 || len(seen) != many+1 {
+		t.Errorf("%d entries, %d of them different, want %d", got.Len(), len(seen), many+1)
+	}
+}
+
 // FuzzAdd has what lists take be what netip takes.
 func FuzzAdd(f *testing.F) {
 	for _, text := range []string{"192.0.2.7", "0.0.0.0", "255.255.255.255", "256.1.1.1", "01.2.3.4", "1.2.3", "1.2.3.4.5", "1..2.3", ".1.2.3", "1.2.3.", "192.0.2.0/24", "::ffff:192.0.2.7", "2001:db8::/32", "fe80::1%eth0", "::ffff:1.2.3.4/95", ""} {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"iter"
 	"net/netip"
 	"slices"
 	"time"
@@ -22,8 +21,8 @@ import (
 type rules struct {
 	config  *jails.Config
 	allowed *ban.Set
-	batch   int                                     // how many bans change in one turn
-	arrange func(iter.Seq[ban.Source]) []ban.Source // as the account has them, each once
+	batch   int             // how many bans change in one turn
+	arrange func(*ban.List) // as the account has them, each once
 }
 
 func (d *Daemon) rules() rules {
@@ -40,14 +39,20 @@ type plan struct {
 	rules
 	spare    []netip.Addr
 	force    bool
-	template ban.Ban      // without its prefix
-	sources  []ban.Source // in the order of the account, but for a few
+	template ban.Ban   // without its prefix
+	sources  *ban.List // prefixes, in the order of the account, but for a few
 
-	next    []ban.Ban           // room for a batch
-	done    int                 // of sources
-	fresh   int                 // of those, that had no ban
-	renewed *ban.Account        // the others, as they were; nil: none
-	kept    map[ban.Source]bool // of those done, whom somebody else has banned by hand since
+	next    []ban.Ban             // room for a batch
+	done    int                   // of sources
+	fresh   int                   // of those, that had no ban
+	renewed *ban.Account          // the others, as they were; nil: none
+	kept    map[netip.Prefix]bool // of those done, whom somebody else has banned by hand since
+}
+
+// prefix is source i.
+func (p *plan) prefix(i int) netip.Prefix {
+	prefix, _ := p.sources.At(i)
+	return prefix
 }
 
 // banByHand does what an operator asks for, all of it or nothing.
@@ -60,7 +65,7 @@ func (d *Daemon) banByHand(ctx context.Context, request control.BanRequest) (con
 	if err != nil {
 		return reply, err
 	}
-	if len(p.sources) > p.batch {
+	if p.sources.Len() > p.batch {
 		d.lists.Lock() // else one could take back what another has made
 		defer d.lists.Unlock()
 		defer d.swollen.Store(true)
@@ -69,7 +74,7 @@ func (d *Daemon) banByHand(ctx context.Context, request control.BanRequest) (con
 		}
 		defer d.turn(context.Background(), func() error { d.list = nil; return nil }) //nolint:errcheck // it has none
 	}
-	for p.done < len(p.sources) && err == nil {
+	for p.done < p.sources.Len() && err == nil {
 		err = d.turn(ctx, func() error { return d.begin(p) })
 	}
 	if err != nil {
@@ -80,11 +85,10 @@ func (d *Daemon) banByHand(ctx context.Context, request control.BanRequest) (con
 
 // begin makes the next batch of p's bans, and tells of all after the last.
 func (d *Daemon) begin(p *plan) error {
-	some := p.sources[p.done:min(p.done+p.batch, len(p.sources))]
 	p.next = p.next[:0]
-	fresh := 0
-	for _, source := range some {
-		prefix := source.Prefix()
+	fresh, end := 0, min(p.done+p.batch, p.sources.Len())
+	for i := p.done; i < end; i++ {
+		prefix := p.prefix(i)
 		if d.allowed != p.allowed { // the host has changed since
 			if err := d.rules().permit(p, prefix); err != nil {
 				return err
@@ -98,7 +102,7 @@ func (d *Daemon) begin(p *plan) error {
 			continue
 		}
 		if d.list != nil && d.list != p {
-			d.list.keep(source)
+			d.list.keep(prefix)
 		}
 		if p.renewed == nil {
 			p.renewed = ban.NewAccount()
@@ -108,20 +112,20 @@ func (d *Daemon) begin(p *plan) error {
 	if err := d.enforcer.Ban(p.next...); err != nil {
 		return err
 	}
-	p.done += len(some)
+	p.done = end
 	p.fresh += fresh
-	if p.done == len(p.sources) {
+	if p.done == p.sources.Len() {
 		d.reportPlan(p)
 	}
 	return nil
 }
 
-// keep notes that somebody else wants source banned too.
-func (p *plan) keep(source ban.Source) {
+// keep notes that somebody else wants prefix banned too.
+func (p *plan) keep(prefix netip.Prefix) {
 	if p.kept == nil {
-		p.kept = make(map[ban.Source]bool)
+		p.kept = make(map[netip.Prefix]bool)
 	}
-	p.kept[source] = true
+	p.kept[prefix] = true
 }
 
 // takeBack undoes what was done of p. The client may have gone: that changes nothing.
@@ -146,34 +150,32 @@ func (d *Daemon) takeBack(p *plan) error {
 // takeBackSome ends the last batch of those of p's bans that were new. What others have
 // done to one of them since stays.
 func (d *Daemon) takeBackSome(p *plan) error {
-	some := p.sources[max(0, p.done-p.batch):p.done]
+	begin := max(0, p.done-p.batch)
 	var begun []netip.Prefix
-	for _, source := range some {
-		prefix := source.Prefix()
+	for i := begin; i < p.done; i++ {
+		prefix := p.prefix(i)
 		b, there := d.bans.Get(prefix)
-		if there && !p.kept[source] && b.Jail == p.template.Jail && b.Reason == p.template.Reason && (p.renewed == nil || !p.renewed.Has(prefix)) {
+		if there && !p.kept[prefix] && b.Jail == p.template.Jail && b.Reason == p.template.Reason && (p.renewed == nil || !p.renewed.Has(prefix)) {
 			begun = append(begun, prefix)
 		}
 	}
 	if _, err := d.enforcer.Unban(begun...); err != nil {
 		return err
 	}
-	p.done -= len(some)
+	p.done = begin
 	return nil
 }
 
 // reportPlan counts and logs bans by hand.
 func (d *Daemon) reportPlan(p *plan) {
 	d.banned[p.template.Jail] += uint64(p.fresh)
-	bans := make([]ban.Ban, 0, manyBans)
-	for _, source := range p.sources {
-		if len(bans) == cap(bans) {
-			d.log.Info("banned", "sources", len(p.sources), "jail", p.template.Jail, "reason", p.template.Reason)
-			return
-		}
-		b := p.template
-		b.Prefix = source.Prefix()
-		bans = append(bans, b)
+	if n := p.sources.Len(); n > manyBans {
+		d.log.Info("banned", "sources", n, "jail", p.template.Jail, "reason", p.template.Reason)
+		return
+	}
+	bans := slices.Repeat([]ban.Ban{p.template}, p.sources.Len())
+	for i := range bans {
+		bans[i].Prefix = p.prefix(i)
 	}
 	d.report(bans)
 }
@@ -196,7 +198,8 @@ func (r rules) plan(request control.BanRequest, now time.Time) (*plan, control.B
 	if list.Len() == 0 {
 		return nil, reply, errNoAddress
 	}
-	p := &plan{rules: r, spare: request.Spare, force: request.Force, template: template}
+	p := &plan{rules: r, spare: request.Spare, force: request.Force, template: template, sources: list}
+	wide := false // some of them
 	for i := range list.Len() {
 		prefix, address := list.At(i)
 		if address {
@@ -206,14 +209,15 @@ func (r rules) plan(request control.BanRequest, now time.Time) (*plan, control.B
 			return nil, reply, err
 		}
 		list.Replace(i, prefix)
+		wide = wide || !prefix.IsSingleIP()
 	}
-	p.sources = r.once(list)
-	if !p.force {
-		reply.Spared = append(reply.Spared, r.spared(p.sources)...)
+	r.once(list)
+	if wide && !p.force {
+		reply.Spared = append(reply.Spared, r.spared(p)...)
 	}
-	if reply.Count = len(p.sources); reply.Count <= control.Named {
-		for _, source := range p.sources {
-			reply.Banned = append(reply.Banned, source.Prefix())
+	if reply.Count = list.Len(); reply.Count <= control.Named {
+		for i := range reply.Count {
+			reply.Banned = append(reply.Banned, p.prefix(i))
 		}
 	}
 	return p, reply, nil
@@ -231,24 +235,20 @@ func bounded(request control.BanRequest) error {
 	return nil
 }
 
-// once is each of list once, in its order if they are few.
-func (r rules) once(list *ban.List) []ban.Source {
+// once leaves of what comes twice in list one, and its order if they are few.
+func (r rules) once(list *ban.List) {
 	if list.Len() > control.Named {
-		return r.arrange(list.All)
+		r.arrange(list)
+	} else {
+		list.Once()
 	}
-	had := make(map[ban.Source]bool)
-	return slices.DeleteFunc(slices.Collect(list.All), func(s ban.Source) bool {
-		twice := had[s]
-		had[s] = true
-		return twice
-	})
 }
 
-// spared is what the allow list holds inside sources.
-func (r rules) spared(sources []ban.Source) []control.Allowed {
+// spared is what the allow list holds inside p's sources.
+func (r rules) spared(p *plan) []control.Allowed {
 	var spared []control.Allowed
-	for _, source := range sources {
-		prefix := source.Prefix()
+	for i := range p.sources.Len() {
+		prefix := p.prefix(i)
 		if prefix.IsSingleIP() {
 			continue
 		}
@@ -459,17 +459,15 @@ func (r rules) each(prefixes []netip.Prefix) []netip.Prefix {
 		slices.SortFunc(prefixes, ban.Compare)
 		return slices.Compact(prefixes)
 	}
-	arranged := r.arrange(func(yield func(ban.Source) bool) {
-		for _, prefix := range prefixes {
-			if !yield(ban.SourceOf(prefix)) {
-				return
-			}
-		}
-	})
-	for i, source := range arranged {
-		prefixes[i] = source.Prefix()
+	list := new(ban.List)
+	for _, prefix := range prefixes {
+		list.AddPrefix(prefix)
 	}
-	return prefixes[:len(arranged)]
+	r.arrange(list)
+	for i := range list.Len() {
+		prefixes[i], _ = list.At(i)
+	}
+	return prefixes[:list.Len()]
 }
 
 // pickListed picks what list names.
