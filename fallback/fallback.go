@@ -255,6 +255,14 @@ func (c *Chain) Strategy(addr netip.Addr) string { return c.of(addr).method }
 // Refused is why bans of addresses like addr are not enforced, nil where they are.
 func (c *Chain) Refused(addr netip.Addr) error { return c.of(addr).refused }
 
+// Refuses is why the chain can hold no ban of prefix, of all that its sets can hold others of; nil: it can.
+func (c *Chain) Refuses(prefix netip.Prefix) error {
+	if c.of(prefix.Addr()).method != IPSet {
+		return nil
+	}
+	return storable(prefix)
+}
+
 // Absent reports whether this host does not speak the family of addr: then bans of it are
 // nothing that could be enforced.
 func (c *Chain) Absent(addr netip.Addr) bool { return c.of(addr).absent }

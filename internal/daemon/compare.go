@@ -84,6 +84,7 @@ func (l *ladder) refillChain(c *comparison, page *int) error {
 			}
 		}
 	}
+	lost = l.holdable(lost)
 	if len(lost) > 0 {
 		if err := l.chain.Ban(lost...); err != nil {
 			return err

@@ -34,8 +34,9 @@ type ladder struct {
 	allowed *ban.Set
 	account *ban.Account // that of XDP, where there is XDP
 
-	chainErr   error  // of the last change to the chain that XDP took
-	chainFails uint64 // how many there were
+	unheld     netip.Prefix // a ban of XDP that the chain cannot hold, the last one found; zero: none
+	chainErr   error        // of the last change to the chain that XDP took
+	chainFails uint64       // how many there were
 }
 
 // open takes over what an earlier daemon left in force, of either kind.
@@ -139,8 +140,21 @@ func (l *ladder) fillChain() error {
 	if err != nil {
 		return err
 	}
-	l.noteChain(l.chain.Ban(bansOf(records)...))
+	l.noteChain(l.chain.Ban(l.holdable(bansOf(records))...))
 	return nil
+}
+
+// holdable are those of bans that the chain can hold: one that it cannot keeps no other out of it.
+func (l *ladder) holdable(bans []ban.Ban) []ban.Ban {
+	can := make([]ban.Ban, 0, len(bans))
+	for _, b := range bans {
+		if l.chain.Refuses(b.Prefix) != nil {
+			l.unheld = b.Prefix
+			continue
+		}
+		can = append(can, b)
+	}
+	return can
 }
 
 // noteChain notes what came of a change to the chain that XDP took.
@@ -170,7 +184,10 @@ func (l *ladder) leaveXDP() error {
 	}
 	records, err := l.xdp.Bans()
 	if err == nil {
-		err = l.chain.Ban(bansOf(records)...)
+		err = l.chain.Ban(l.holdable(bansOf(records))...)
+	}
+	if l.unheld.IsValid() {
+		l.log.Warn("a ban ends with XDP", "error", l.chain.Refuses(l.unheld))
 	}
 	err = errors.Join(err, l.xdp.Close())
 	l.xdp = nil
@@ -303,7 +320,7 @@ func (l *ladder) Ban(bans ...ban.Ban) error {
 		return l.xdp.Ban(bans...)
 	}
 	begun := l.unknown(bans)
-	l.noteChain(l.chain.Ban(bans...))
+	l.noteChain(l.chain.Ban(l.holdable(bans)...))
 	if err := l.xdp.Ban(bans...); err != nil {
 		return l.takeBack(begun, err)
 	}
@@ -358,7 +375,7 @@ func (l *ladder) Restore(bans ...ban.Ban) error {
 	if _, err := l.chain.Unban(prefixes...); err != nil {
 		return err
 	}
-	if err := l.chain.Ban(bans...); err != nil {
+	if err := l.chain.Ban(l.holdable(bans)...); err != nil {
 		return err
 	}
 	if l.xdp == nil {
@@ -580,6 +597,9 @@ func (l *ladder) Mend(thorough bool) ([]string, error) {
 		return nil, nil
 	}
 	mended, err := l.chain.Mend(thorough)
+	if l.unheld.IsValid() && l.account.Has(l.unheld) {
+		err = errors.Join(err, fmt.Errorf("not in force by iptables: %w", l.chain.Refuses(l.unheld)))
+	}
 	if l.chainErr != nil {
 		err = errors.Join(err, fmt.Errorf("bans are not in force by iptables: %w", l.chainErr))
 	}

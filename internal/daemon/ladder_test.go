@@ -129,6 +129,43 @@ func (s *site) unplugAndOccupy(name string) interface{ Close() error } {
 	return other
 }
 
+// A prefix that begins with 0.0.0.0, as lists of senseless sources have, is nothing that sets can hold. It keeps
+// no other ban out of the chain, and no daemon from its start.
+func TestABanThatTheChainCannotHoldKeepsNoOtherOut(t *testing.T) {
+	s := newSite(t, nativeMTU)
+	must(t, lab.Connect(s.server, "eth1", s.peer, "eth1"))
+	must(t, s.server.Address("eth1", "192.0.2.1/24"))
+	s.configure(keys{"interfaces": "[eth0, eth1]"})
+	s.start()
+	s.fail(bystander, 3)
+	s.awaitBan(bystander) // before there is a chain
+	s.ban(control.BanRequest{Prefixes: prefixes("0.0.0.0/8")})
+	eth1 := s.unplugAndOccupy("eth1")
+	s.awaitInterfaces("eth1 to be guarded by iptables", map[string]string{"eth0": "native", "eth1": "iptables"})
+	s.ban(control.BanRequest{Prefixes: prefixes("0.0.0.0/8", attacker+"/32")})
+	inSets := func(source string) {
+		t.Helper()
+		if list := s.on("ipset", "list"); !strings.Contains(list, source) {
+			t.Errorf("the chain has no ban of %s:\n%s", source, list)
+		}
+	}
+	inSets(bystander)
+	inSets(attacker)
+	s.await("the fault", func() bool { return strings.Contains(strings.Join(s.status().Faults, "\n"), "begins with 0.0.0.0") })
+	s.unban(control.UnbanRequest{Prefixes: prefixes("0.0.0.0/8")})
+	s.await("the end of the fault", func() bool { return len(s.status().Faults) == 0 })
+	must(t, eth1.Close())
+
+	s.ban(control.BanRequest{Prefixes: prefixes("0.0.0.0/8")})
+	s.crash()
+	s.configure(keys{"enforce": "iptables"})
+	s.start()
+	s.wantDrop(attacker, bystander)
+	if left := s.banOf("0.0.0.1"); left != nil || !strings.Contains(s.log(), "a ban ends with XDP") {
+		t.Errorf("left %v; the log:\n%s", left, s.log())
+	}
+}
+
 func TestTheLadderIsAsConfigured(t *testing.T) {
 	s := newSite(t, nativeMTU)
 	s.start()
