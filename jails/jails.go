@@ -215,7 +215,7 @@ func (r *reader) matched(result filter.Result, live bool, now time.Time) {
 	rule := j.rules[result.Rule]
 	at, counts := failedAt(result.Time, live, now, j.config.FindTime)
 	switch {
-	case !result.Addr.IsValid():
+	case !result.Addr.IsValid() || result.Addr.IsUnspecified(): // 0.0.0.0 is nobody, and whoever asks for an address by DHCP
 		j.names.Add(1)
 		r.debug("not an address", result, rule)
 	case rule.Trust == filter.Untrusted && !j.config.AcceptUntrusted:

@@ -248,8 +248,8 @@ jails:
 
 func TestNamesAndIgnoredLinesDoNotBan(t *testing.T) {
 	b := start(t, "jails: { a: { enabled: true, logpath: DIR/auth, maxretry: 1, failregex: '^bad <HOST>', ignoreregex: 'robot$' } }\n")
-	b.write("auth", "bad host.example.org", "bad 192.0.2.1 robot", "good 192.0.2.1")
-	want := JailStatus{Name: "a", Enabled: true, Filter: "a", Lines: 3, Matched: 1, Ignored: 1, Names: 1, LastMatch: time.Unix(0, noon.UnixNano())}
+	b.write("auth", "bad host.example.org", "bad 0.0.0.0", "bad ::", "bad 192.0.2.1 robot", "good 192.0.2.1")
+	want := JailStatus{Name: "a", Enabled: true, Filter: "a", Lines: 5, Matched: 3, Ignored: 1, Names: 3, LastMatch: time.Unix(0, noon.UnixNano())}
 	if got := b.counts("a"); !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}

@@ -6,12 +6,23 @@ import (
 	"strings"
 )
 
+// apart are IPv6 prefixes whose addresses are no neighbours: everybody on the link, the default gateway too
+// (RFC 4291), and the hosts of IPv4 as a translator shows them (RFC 6052, RFC 8215).
+var apart = [...]netip.Prefix{
+	netip.MustParsePrefix("fe80::/10"), netip.MustParsePrefix("64:ff9b::/96"), netip.MustParsePrefix("64:ff9b:1::/48"),
+}
+
 // Of is the prefix that stands for addr when it is counted and banned: an IPv4 address
-// alone, an IPv6 address with its neighbours of the first ipv6Bits bits.
+// alone, an IPv6 address with its neighbours of the first ipv6Bits bits, if it has any.
 func Of(addr netip.Addr, ipv6Bits int) netip.Prefix {
 	addr = addr.Unmap().WithZone("")
 	if addr.Is4() {
 		return netip.PrefixFrom(addr, 32)
+	}
+	for _, strangers := range apart {
+		if strangers.Contains(addr) {
+			return Single(addr)
+		}
 	}
 	return netip.PrefixFrom(addr, ipv6Bits).Masked()
 }
