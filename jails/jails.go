@@ -98,23 +98,51 @@ func (j *Jails) tellBlind(cfg *Config) {
 // open hands the lines of the log at path to the jails that follow it.
 func (j *Jails) open(path string) source.Handler {
 	patterns := j.follower.Patterns(path)
-	var readers []reader
+	var views []view
 	for _, jail := range *j.current.Load() {
 		if jail.config.Enabled && jail.follows(patterns) {
-			readers = append(readers, reader{j, jail, jail.config.Filter.NewReader(jail.zone())})
+			views = addView(views, j, jail)
 		}
 	}
-	filters := make([]*filter.Reader, len(readers))
-	for i := range readers {
-		filters[i] = readers[i].filter
+	filters := make([]*filter.Reader, len(views))
+	for i := range views {
+		filters[i] = views[i].filter
 	}
 	together := j.joints.Join(filters)
 	return func(line []byte, live bool, now time.Time) {
-		for i := range readers {
-			readers[i].jail.lines.Add(1)
+		for i := range views {
+			for k := range views[i].readers {
+				views[i].readers[k].jail.lines.Add(1)
+			}
 		}
-		together.Read(line, now, func(i int, result filter.Result) { readers[i].take(result, live, now) })
+		together.Read(line, now, func(i int, result filter.Result) {
+			for k := range views[i].readers {
+				views[i].readers[k].take(result, live, now)
+			}
+		})
 	}
+}
+
+// A view is what a filter sees of one log, in one time zone, for all jails that see by it: a line is looked at
+// once, however many they are.
+type view struct {
+	of      *filter.Filter
+	zone    *time.Location
+	filter  *filter.Reader
+	readers []reader
+}
+
+// addView has jail see by the view of its filter, a new one if there is none yet.
+func addView(views []view, all *Jails, jail *jail) []view {
+	of, zone := jail.config.Filter, jail.zone()
+	i := slices.IndexFunc(views, func(v view) bool { return v.of == of && v.zone == zone })
+	if i < 0 {
+		i = len(views)
+		views = append(views, view{of: of, zone: zone, filter: of.NewReader(zone)})
+	}
+	v := &views[i]
+	v.readers = append(v.readers, reader{all, jail, v.filter})
+	return views
 }
 
 // Forget drops the failures of all sources in prefix, in all jails.

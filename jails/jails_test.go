@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -272,6 +273,37 @@ func TestDifferentAccountsOfOneSourceCount(t *testing.T) {
 	b.write("auth", line("eve"))
 	if found := b.bans(); len(found) != 1 || found[0].Failures != 3 {
 		t.Errorf("three accounts: %+v", found)
+	}
+}
+
+// Jails with one filter look at a line once: hundreds of them on one log take little more than one, and each
+// counts for itself.
+func TestJailsOfOneFilterLookAtALineTogether(t *testing.T) {
+	const many = 200
+	taken := func(jails int) uint64 {
+		config := new(strings.Builder)
+		for i := range jails {
+			fmt.Fprintf(config, "  j%d: { enabled: true, logpath: DIR/auth, filter: sshd, maxretry: %d }\n", i, 1+i%2)
+		}
+		b := start(t, "jails:\n"+config.String())
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		b.open(filepath.Join(b.dir, "auth"))([]byte("Nov  9 12:00:00 h sshd[1]: Failed password for root from 192.0.2.7 port 22 ssh2"), true, noon)
+		runtime.ReadMemStats(&after)
+		for _, s := range b.Status() {
+			if s.Lines != 1 || s.Matched != 1 {
+				t.Errorf("%s has read %d lines, matched %d", s.Name, s.Lines, s.Matched)
+			}
+		}
+		if got, want := len(b.bans()), (jails+1)/2; got != want {
+			t.Errorf("%d of %d jails ban, want %d", got, jails, want)
+		}
+		return after.TotalAlloc - before.TotalAlloc
+	}
+	if one, all := taken(1), taken(many); all > 4*one {
+		t.Errorf("%d jails take %d bytes for a line, one takes %d", many, all, one)
+	} else {
+		t.Logf("%d jails take %d bytes for a line, one takes %d", many, all, one)
 	}
 }
 
