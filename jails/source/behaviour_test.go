@@ -450,6 +450,25 @@ func TestWithoutInotifyFilesArePolled(t *testing.T) {
 	}
 }
 
+// Where inotify tells of changes, looking at many logs that do not change takes a hundredth of the time.
+func TestManyIdleLogsAreLookedAtSeldom(t *testing.T) {
+	r := newRig(t, true)
+	r.f.opts.Poll = 250 * time.Millisecond
+	r.write("log", "")
+	r.watch("log")
+	for took, want := range map[time.Duration]time.Duration{
+		0: 2 * time.Second, 20 * time.Millisecond: 2 * time.Second, 50 * time.Millisecond: 5 * time.Second, time.Hour: 10 * time.Second,
+	} {
+		if got := r.f.interval(took); got != want {
+			t.Errorf("a look that took %v is followed by one after %v, want %v", took, got, want)
+		}
+	}
+	r.f.streams[r.path("log")].last().polling = "nfs"
+	if got := r.f.interval(time.Second); got != r.f.opts.Poll {
+		t.Errorf("a file that is polled is looked at after %v", got)
+	}
+}
+
 // When the kernel drops events, files whose events are lost are found all the same.
 func TestOverflowOfTheQueueLosesNoFile(t *testing.T) {
 	r := newRig(t, false)

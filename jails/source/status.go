@@ -78,6 +78,14 @@ func (s *stream) status() FileStatus {
 	return status
 }
 
+// polled reports whether inotify does not tell of the file at the path.
+func (s *stream) polled() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	last := s.last()
+	return last != nil && last.polling != ""
+}
+
 // show publishes how far t has been read, and whether there is more.
 func (s *stream) show(t *tail, more bool, now time.Time) {
 	s.mu.Lock()
