@@ -24,7 +24,8 @@ type Set struct {
 
 // A rule is what a Set keeps of one regex.
 type rule struct {
-	groups int // with the whole match
+	groups int  // with the whole match
+	places bool // the match may end before it is known, and package regexp does not know the regex
 	slow   func() *regexp.Regexp
 }
 
@@ -57,15 +58,17 @@ func Compile(exprs []string) (*Set, error) {
 		if err != nil {
 			return nil, &Error{i, err}
 		}
-		parsed[i] = Parsed{expr, tree}
+		parsed[i] = Parsed{Expr: expr, Tree: tree}
 	}
 	return CompileParsed(parsed)
 }
 
-// A Parsed is a regex and its tree, as syntax.Parse makes it with the flags syntax.Perl.
+// A Parsed is a regex and its tree, as syntax.Parse makes it with the flags syntax.Perl. In a tree with places the
+// group -1-i, which holds nothing, is where Places[i] must hold.
 type Parsed struct {
-	Expr string
-	Tree *syntax.Regexp
+	Expr   string
+	Tree   *syntax.Regexp
+	Places []Place
 }
 
 // CompileParsed is Compile for those who have the trees already.
@@ -90,6 +93,7 @@ const (
 	opLook     // where the syntax.EmptyOp in arg holds, go on at out
 	opRune     // a character of set arg; go on at out behind it
 	opMatch    // the rule arg matches
+	opPlace    // where the place arg holds, go on at out; no program has it when it is done
 )
 
 // An inst is an instruction of the program.
@@ -130,7 +134,11 @@ func (c *compiler) add(p Parsed) error {
 	if groups > maxGroups {
 		return ErrTooLarge
 	}
+	first, places := len(c.set.insts), len(p.Places) > 0
 	match := c.emit(inst{op: opMatch, arg: uint32(len(c.set.rules))})
+	if places {
+		match = c.emit(inst{op: opSave, out: match, arg: 1})
+	}
 	body := c.build(p.Tree, match)
 	if len(c.set.insts) > maxInsts {
 		return ErrTooLarge
@@ -141,9 +149,16 @@ func (c *compiler) add(p Parsed) error {
 		start = c.emit(inst{op: opAlt, out: start, arg: skip})
 		c.set.insts[skip].out = start
 	}
+	if places {
+		var err error
+		if start, err = c.unfold(first, start, p.Places); err != nil {
+			return err
+		}
+	}
 	c.set.starts = append(c.set.starts, start)
 	c.set.rules = append(c.set.rules, rule{
 		groups: groups,
+		places: places,
 		slow:   sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(p.Expr) }),
 	})
 	return nil
@@ -180,6 +195,9 @@ func (c *compiler) build(re *syntax.Regexp, next uint32) uint32 {
 	case syntax.OpAnyChar:
 		return c.emit(inst{op: opRune, out: next, arg: c.runes(runeSet{0, unicode.MaxRune})})
 	case syntax.OpCapture:
+		if re.Cap < 0 {
+			return c.emit(inst{op: opPlace, out: next, arg: uint32(-1 - re.Cap)})
+		}
 		end := c.emit(inst{op: opSave, out: next, arg: uint32(2*re.Cap + 1)})
 		return c.emit(inst{op: opSave, out: c.build(re.Sub[0], end), arg: uint32(2 * re.Cap)})
 	case syntax.OpStar:
@@ -358,7 +376,7 @@ func (c *compiler) anchored(start uint32) bool {
 		switch in := &c.set.insts[pc]; in.op {
 		case opAlt:
 			return begins(in.out) && begins(in.arg)
-		case opSave:
+		case opSave, opPlace:
 			return begins(in.out)
 		case opLook:
 			return in.look()&syntax.EmptyBeginText != 0 || begins(in.out)

@@ -49,6 +49,10 @@ func (m *Machine) Groups(ends []int, line []byte) []int {
 	return append(ends, m.ends[:slots]...)
 }
 
+// Lost reports whether the states were thrown away while the line was read. Of a regex with places groups are
+// not known then; that it matched is.
+func (m *Machine) Lost() bool { return m.lost > 0 }
+
 // slow asks package regexp. It is for lines during which the states were cleared.
 func (m *Machine) slow(line []byte) []int {
 	return m.set.rules[m.found.rule].slow().FindSubmatchIndex(line)
@@ -70,9 +74,12 @@ func (m *Machine) trace(line []byte, asked uint64) bool {
 	for slots := asked; slots != 0; slots &= slots - 1 {
 		m.ends[bits.TrailingZeros64(slots)] = -1
 	}
-	m.ends[1] = f.end
+	wanted := asked
+	if !m.set.rules[f.rule].places {
+		m.ends[1], wanted = f.end, asked&^2
+	}
 	came := m.origins[m.cameFrom(f.place)]
-	wanted := m.cross(m.crossings[came.crosses].before, asked&^2, f.end)
+	wanted = m.cross(m.crossings[came.crosses].before, wanted, f.end)
 	at, behind := f.end, 0
 	for wanted != 0 && at > m.lost {
 		at, behind, came = m.back(line, at, came.thread)
