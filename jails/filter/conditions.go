@@ -87,7 +87,6 @@ func (w *writer) ways(n *node, rest func()) {
 	}
 	switch n.op {
 	case opConcat:
-		w.unguarded = w.unguarded || n.goesOn()
 		w.waysInRow(n.subs, rest)
 	case opAlternate, opGroup, opCapture:
 		w.waysOf(n, rest)

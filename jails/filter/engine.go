@@ -53,6 +53,7 @@ type runner struct {
 	back   *regexp2.Regexp       // nil: Linear
 	groups []string              // names, by index; one name may stand for several groups
 	guards *guarded              // Backtracking: what expr is guarded by; nil: it is not
+	decide func() *decider       // Backtracking: what decides lines in which guards do not hold; nil of it: nothing does
 	needs  needs                 // of expr
 }
 
@@ -105,7 +106,7 @@ func (p *pattern) runner() (runner, error) {
 	} else if m, err = linear(p.wider(), p.groups); err != nil {
 		m = runner{groups: p.groups}
 	}
-	m.guards, m.back = guards, back
+	m.guards, m.back, m.decide = guards, back, sync.OnceValue(p.decider)
 	return m, nil
 }
 

@@ -16,8 +16,12 @@ import (
 // lines that tell no failure (yet), else who it was, with the number of lines and what was captured.
 func outcomes(t *testing.T, spec string, lines ...string) []string {
 	t.Helper()
-	f := build(t, "dialect: fail2ban\n"+spec)
-	r := f.NewReader(time.UTC)
+	return outcomesOf(t, build(t, "dialect: fail2ban\n"+spec).NewReader(time.UTC), lines)
+}
+
+// outcomesOf is outcomes by r.
+func outcomesOf(t *testing.T, r *Reader, lines []string) []string {
+	t.Helper()
 	var got []string
 	for _, line := range lines {
 		result := r.Read([]byte(line), noon)

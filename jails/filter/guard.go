@@ -20,6 +20,7 @@ type guarded struct {
 	labels [][]string     // what the groups of the pattern are called in expr: a group may be there several times
 	index  [][]int        // and where they are
 	guards []guard
+	places *placing // what the automaton looks for itself; nil: guards do
 }
 
 // A guard looks at what an automaton has passed. One that was not reached holds.
@@ -34,13 +35,17 @@ type guard struct {
 type check func(text []byte, from, to int, group func(int) (from, to int)) bool
 
 // guarded makes one of p; nil: p asks for what no guard can look at.
-func (p *pattern) guarded() *guarded {
+func (p *pattern) guarded() *guarded { return p.guardedBy(nil) }
+
+// guardedBy is guarded with what the automaton looks for itself.
+func (p *pattern) guardedBy(places *placing) *guarded {
 	asked, ok := p.conditions()
 	if !ok {
 		return nil
 	}
-	made := &guarded{labels: make([][]string, len(p.groups))}
+	made := &guarded{labels: make([][]string, len(p.groups)), places: places}
 	w := writer{wide: true, guards: made, closed: make(map[int]bool), asked: asked}
+	w.unguarded = places == nil && p.root.passesEnd()
 	w.ways(p.root, func() {})
 	made.expr = w.String()
 	if w.unguarded || !made.place() {
@@ -52,14 +57,16 @@ func (p *pattern) guarded() *guarded {
 // place finds out where the groups are, of the pattern and of the guards.
 func (g *guarded) place() bool {
 	tree, err := syntaxTree(g.expr)
-	if err != nil || tree.MaxCap() >= dfaGroups {
+	if err != nil {
+		return false
+	}
+	g.places.number(tree)
+	if tree.MaxCap() >= dfaGroups {
 		return false
 	}
 	g.tree = tree
 	at := make(map[string]int)
-	for i, name := range tree.CapNames() {
-		at[name] = i
-	}
+	numbers(tree, at)
 	for _, labels := range g.labels {
 		var places []int
 		for _, label := range labels {
@@ -72,6 +79,16 @@ func (g *guarded) place() bool {
 		g.guards[i].at = at[g.guards[i].mark]
 	}
 	return true
+}
+
+// numbers puts into at, by name, the numbers of the groups in tree.
+func numbers(tree *syntax.Regexp, at map[string]int) {
+	if tree.Op == syntax.OpCapture {
+		at[tree.Name] = tree.Cap
+	}
+	for _, sub := range tree.Sub {
+		numbers(sub, at)
+	}
 }
 
 // label is a new name for a group of the pattern.
@@ -112,6 +129,10 @@ func nothing() {}
 
 // guardLook notes where look-around stands: what follows must begin with something, or must not.
 func (w *writer) guardLook(n *node) {
+	if w.placed() {
+		w.placeLook(n)
+		return
+	}
 	ahead := aheadOf(n)
 	if ahead == nil {
 		w.unguarded = true
@@ -143,8 +164,10 @@ func aheadOf(n *node) func(text []byte) bool {
 // needsContext reports whether n asks for what stands before it, for groups, or for another engine.
 func (n *node) needsContext() bool {
 	switch n.op {
-	case opLineStart, opTextStart, opBoundary, opNoBoundary, opCapture, opLook, opAtomic, opBackref, opCond:
+	case opLineStart, opTextStart, opNoBoundary, opCapture, opLook, opAtomic, opBackref, opCond:
 		return true
+	case opBoundary:
+		return !n.ends
 	case opRepeat:
 		if n.how == '+' {
 			return true
@@ -227,6 +250,10 @@ func (w *writer) guardReference(n *node) {
 
 // guardBoundary notes where a word must begin or end, or must not.
 func (w *writer) guardBoundary(n *node) {
+	if w.placed() {
+		w.placeBoundary(n)
+		return
+	}
 	isWord := isWordRune
 	if n.flags.ascii {
 		isWord = isWordASCII

@@ -95,7 +95,7 @@ func (p *pattern) need(n *node) {
 		// The automaton's words are of ASCII.
 		p.backtracks = p.backtracks || !n.flags.ascii && !n.ends
 	case opRepeat:
-		p.backtracks = p.backtracks || n.how == '+'
+		p.backtracks = p.backtracks || n.how == '+' || n.endsTurns()
 	case opCapture:
 		// A $ matches in front of the last line break, which the automaton takes with it.
 		p.backtracks = p.backtracks || n.endsLine()
@@ -130,6 +130,14 @@ func (n *node) goesOn() bool {
 		ends = ends || sub.endsLine()
 	}
 	return false
+}
+
+// endsTurns reports whether n is a loop with a $ in it, behind which the next turn could match a line break.
+func (n *node) endsTurns() bool { return n.op == opRepeat && n.max != 1 && n.subs[0].endsLine() }
+
+// passesEnd reports whether something in n could match a line break behind a $.
+func (n *node) passesEnd() bool {
+	return n.op == opConcat && n.goesOn() || n.endsTurns() || slices.ContainsFunc(n.subs, (*node).passesEnd)
 }
 
 // widthless reports whether n is a place and not a text.

@@ -364,6 +364,9 @@ func (p *parser) closed(n *node, outer flags) (*node, error) {
 	if !p.take(")") {
 		return nil, errors.New("missing )")
 	}
+	if n.op == opLook && !n.behind {
+		inside.endWords()
+	}
 	n.subs, n.flags = []*node{inside}, p.flags
 	p.flags = outer
 	return n, nil

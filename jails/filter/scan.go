@@ -84,6 +84,7 @@ type scan struct {
 	many      bool         // more than one group of a match is asked for
 	machine   *dfa.Machine // nil: the shared one
 	texts     int          // that the shared one has looked at, some more than once
+	deciders  []opinion    // by rule; nil: none was asked
 	found     capture
 }
 
@@ -155,8 +156,48 @@ func (s *scan) takesSeen(i int, at []int, text []byte, r *Reader, accept func(*c
 	if s.found = (capture{rule, text, at, s.machine, rule.guards}); s.found.isExact() {
 		return accept(&s.found)
 	}
+	if matches, known := s.decides(i, text); known {
+		return matches && accept(&s.found)
+	}
 	at, err := rule.findSeen(text, &r.budget)
 	return s.takes(i, at, err, text, r, accept)
+}
+
+// An opinion is a reader's machine for one rule alone, whose automaton knows more of it.
+type opinion struct {
+	asked   int
+	guards  *guarded
+	machine *dfa.Machine // nil: not made yet, or there is no such automaton
+}
+
+// fewAsked is how many texts the backtracking engine is asked about before an automaton for one rule is made: that takes as long.
+const fewAsked = 256
+
+// decides reports whether rule i matches text, with what it finds in s.found, as far as its own automaton knows that.
+func (s *scan) decides(i int, text []byte) (matches, known bool) {
+	if s.deciders == nil {
+		s.deciders = make([]opinion, len(s.rules))
+	}
+	o := &s.deciders[i]
+	if o.asked++; o.asked == fewAsked {
+		if d := s.rules[i].decide(); d != nil {
+			o.guards, o.machine = d.guards, d.set.NewMachine(dfa.Options{})
+		}
+	}
+	switch {
+	case o.machine == nil:
+		return false, false
+	case !o.machine.MatchOne(0, text):
+		return false, true
+	case o.machine.Lost():
+		return false, false
+	}
+	if s.many {
+		o.machine.Trace(text)
+	}
+	s.found = capture{rule: &s.rules[i], text: text, machine: o.machine, guards: o.guards}
+	holds := o.guards.hold(&s.found)
+	return holds, holds
 }
 
 // takes reports whether accept takes what rule i found by itself.

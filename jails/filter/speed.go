@@ -104,6 +104,9 @@ func (r *Reader) alone(i int) func(text []byte) bool {
 		if found.isExact() {
 			return true
 		}
+		if matches, known := s.decides(i, text); known {
+			return matches
+		}
 		at, _ := rule.findSeen(text, &budget{})
 		return at != nil
 	}

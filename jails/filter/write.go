@@ -12,9 +12,10 @@ import (
 // A writer writes a pattern for an engine.
 type writer struct {
 	strings.Builder
-	engine Engine
-	wide   bool // write what every match also matches, for automata: no captures, look-around or references
-	labels bool // wide: captures nevertheless, with names
+	engine  Engine
+	wide    bool // write what every match also matches, for automata: no captures, look-around or references
+	labels  bool // wide: captures nevertheless, with names
+	endless bool // wide: $ may be passed, and is left out
 
 	guards    *guarded     // wide: what it cannot see to is guarded; nil: it is left out
 	unguarded bool         // something could not be
@@ -34,14 +35,14 @@ func (p *pattern) write(e Engine) string {
 
 // wider is a regex for automata that matches wherever p does, and maybe elsewhere.
 func (p *pattern) wider() string {
-	w := writer{wide: true}
+	w := writer{wide: true, endless: p.root.passesEnd()}
 	w.node(p.root)
 	return w.String()
 }
 
 // widerWithGroups is wider with its groups called as groupLabel says.
 func (p *pattern) widerWithGroups() string {
-	w := writer{wide: true, labels: true}
+	w := writer{wide: true, labels: true, endless: p.root.passesEnd()}
 	w.node(p.root)
 	return w.String()
 }
@@ -70,7 +71,6 @@ func (w *writer) node(n *node) {
 }
 
 func (w *writer) row(n *node) {
-	w.unguarded = w.unguarded || n.goesOn()
 	for _, sub := range n.subs {
 		w.node(sub)
 	}
@@ -106,7 +106,7 @@ func (w *writer) place(n *node) {
 	case opLineStart:
 		w.choose(n.flags.multi, `(?m:^)`, `\A`)
 	case opLineEnd:
-		w.choose(n.flags.multi, `(?m:$)`, w.end())
+		w.lineEnd(n)
 	case opBoundary, opNoBoundary:
 		w.boundary(n)
 	}
@@ -158,6 +158,18 @@ func (w *writer) choose(first bool, one, other string) {
 	w.WriteString(other)
 }
 
+// lineEnd writes a $.
+func (w *writer) lineEnd(n *node) {
+	switch {
+	case n.flags.multi:
+		w.WriteString(`(?m:$)`)
+	case w.placed():
+		w.placeEnd()
+	case !w.endless:
+		w.WriteString(w.end())
+	}
+}
+
 func (w *writer) end() string {
 	if w.engine == Backtracking {
 		return `\Z`
@@ -170,7 +182,7 @@ const mostRepeats = 1000
 
 func (w *writer) repeat(n *node) {
 	if w.guards != nil {
-		if text, each, ok := n.tempered(); ok {
+		if text, each, ok := n.tempered(); ok && !w.placed() {
 			w.guardTempered(n, text, each)
 			return
 		}
@@ -233,7 +245,7 @@ func (w *writer) group(n *node) {
 	default:
 		w.WriteString("(?:")
 	}
-	w.unguarded = w.unguarded || n.op == opAtomic || n.op == opCapture && n.endsLine()
+	w.unguarded = w.unguarded || n.op == opAtomic || n.op == opCapture && n.endsLine() && !w.placed()
 	w.folded(n)
 	w.WriteByte(')')
 	if n.op == opCapture && w.closed != nil {
