@@ -60,7 +60,14 @@ func (p *program) root() *cobra.Command {
 	root := &cobra.Command{
 		Use: "xdpban", Long: about, SilenceErrors: true, SilenceUsage: true,
 		Example: "  xdpban run -c /etc/xdpban/xdpban.yaml\n  xdpban regex /var/log/auth.log sshd\n  xdpban bans",
-		Args:    noVerb, RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+		Args:    noVerb,
+	}
+	asked := root.Flags().BoolP("version", "V", false, "which xdpban this is")
+	root.RunE = func(c *cobra.Command, _ []string) error {
+		if *asked {
+			return p.tellVersion()
+		}
+		return c.Help()
 	}
 	root.SetIn(p.stdin)
 	root.SetOut(p.stdout)
@@ -163,11 +170,28 @@ func (p *program) client() (*control.Client, error) {
 	return control.NewClient(config.Socket), nil
 }
 
+// elsewhere is what takes the place of commands that fail2ban-client and init scripts have.
+var elsewhere = map[string]string{
+	"start":   "systemctl start xdpban, or in the foreground: xdpban run",
+	"stop":    "systemctl stop xdpban; bans stay in force, until xdpban detach ends them",
+	"restart": "systemctl restart xdpban; the configuration alone is read again by xdpban reload",
+	"set":     "xdpban ban ADDR --jail JAIL and xdpban unban ADDR; all else is set in the configuration, see xdpban reload",
+	"get":     "xdpban status JAIL, and xdpban check --dump for what is configured",
+	"banned":  "xdpban bans lists who is out, xdpban verify ADDR says what becomes of one",
+	"list":    "xdpban bans",
+	"flush":   "xdpban unban --all",
+	"ping":    "xdpban status",
+	"test":    "xdpban check",
+}
+
 func noVerb(c *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
 	err := fmt.Errorf("there is no command %q", args[0])
+	if instead, known := elsewhere[args[0]]; known {
+		return &failure{2, err, instead}
+	}
 	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
 		return &failure{2, err, "did you mean: xdpban " + near[0]}
 	}

@@ -7,6 +7,8 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -44,6 +46,9 @@ func regexVerb(p *program) *cobra.Command {
 			if t.now, t.zone, err = when(c, now, zone); err != nil {
 				return err
 			}
+			if swapped(args[0], args[1]) {
+				return usage(c, fmt.Errorf("there is no log %q: LOG comes first, then FILTER", args[0]))
+			}
 			if t.filter, err = p.filter(c, args[1], t.dateless); err != nil {
 				return err
 			}
@@ -69,6 +74,20 @@ func regexVerb(p *program) *cobra.Command {
 	c.Flags().StringVar(&now, "now", "", "take `EPOCH` seconds as the time it is")
 	c.Flags().StringVar(&zone, "tz", "", "`ZONE` of dates that name none, as Europe/Zurich (default: local)")
 	return c
+}
+
+// swapped reports whether a log stands where FILTER should, and behind something that is none.
+func swapped(log, filter string) bool {
+	if log == "-" || strings.Contains(log, " ") {
+		return false
+	}
+	_, err := os.Stat(log)
+	return err != nil && isRegular(filter) && !slices.Contains([]string{".yaml", ".yml", ".conf", ".local"}, filepath.Ext(filter))
+}
+
+func isRegular(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular()
 }
 
 // when reads --now and --tz.

@@ -14,13 +14,15 @@ func versionVerb(p *program) *cobra.Command {
 		Short:   "which xdpban this is",
 		Example: "  xdpban version",
 		Args:    arguments(0, 0, ""),
-		RunE: func(*cobra.Command, []string) error {
-			this := struct {
-				Version  string `json:"version"`
-				Go       string `json:"go"`
-				Platform string `json:"platform"`
-			}{version, runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH}
-			return p.show(this, func(w io.Writer) { fmt.Fprintf(w, "xdpban %s (%s, %s)\n", this.Version, this.Go, this.Platform) })
-		},
+		RunE:    func(*cobra.Command, []string) error { return p.tellVersion() },
 	})
+}
+
+func (p *program) tellVersion() error {
+	this := struct {
+		Version  string `json:"version"`
+		Go       string `json:"go"`
+		Platform string `json:"platform"`
+	}{version, runtime.Version(), runtime.GOOS + "/" + runtime.GOARCH}
+	return p.show(this, func(w io.Writer) { fmt.Fprintf(w, "xdpban %s (%s, %s)\n", this.Version, this.Go, this.Platform) })
 }
