@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/iotest"
 
 	"xdpban/internal/control"
 )
@@ -136,6 +137,31 @@ type zeros struct{}
 func (zeros) Read(p []byte) (int, error) {
 	clear(p)
 	return len(p), nil
+}
+
+// A list that breaks off while it is sent is not taken for one that ends there.
+func TestAListThatCannotBeReadIsNone(t *testing.T) {
+	service := &broken{err: make(chan error, 1)}
+	client, lost := serve(t, service), errors.New("input/output error")
+	list := io.MultiReader(strings.NewReader("192.0.2.7\n"), iotest.ErrReader(lost))
+	if _, err := client.Ban(t.Context(), control.BanRequest{List: list}); !errors.Is(err, lost) {
+		t.Errorf("got %v, want %v", err, lost)
+	}
+	if err := <-service.err; err == nil {
+		t.Error("the daemon has read it to its end")
+	}
+}
+
+// A broken tells how it came to the end of a list.
+type broken struct {
+	recorder
+	err chan error
+}
+
+func (b *broken) Ban(_ context.Context, request control.BanRequest) (control.BanReply, error) {
+	_, err := io.Copy(io.Discard, request.List)
+	b.err <- err
+	return control.BanReply{}, err
 }
 
 func TestAListWithoutEndIsCutOff(t *testing.T) {
