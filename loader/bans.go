@@ -314,13 +314,7 @@ func (l *Loader) write(bans []staged) error {
 	if err := l.writeTables(bans); err != nil {
 		return errors.Join(err, l.takeBack(bans))
 	}
-	l.account.Expect(func(yield func(*ban.Spot) bool) {
-		for i := range bans {
-			if !yield(&bans[i].spot) {
-				return
-			}
-		}
-	})
+	l.account.Expect(len(bans), func(i int) *ban.Spot { return &bans[i].spot })
 	for i := range bans {
 		l.account.PutAt(&bans[i].spot, bans[i].ban)
 	}

@@ -3,6 +3,7 @@ package loader
 import (
 	"errors"
 	"fmt"
+	"unsafe"
 
 	"github.com/cilium/ebpf"
 )
@@ -70,9 +71,10 @@ func put[K, V any](m *ebpf.Map, keys []K, values []V) error {
 	return nil
 }
 
+// putSingle hands entries over as they lie in memory: ebpf would find out anew for each how that is.
 func putSingle[K, V any](m *ebpf.Map, keys []K, values []V) error {
 	for i := range keys {
-		if err := m.Put(&keys[i], &values[i]); err != nil {
+		if err := m.Put(unsafe.Pointer(&keys[i]), unsafe.Pointer(&values[i])); err != nil {
 			return err
 		}
 	}

@@ -143,13 +143,14 @@ func (c *clock) now() (moment, error) {
 // about is now, as near as a tick: it asks the kernel once a second, and else goes by the time
 // that has passed since. One goroutine may call it.
 func (c *clock) about() (moment, error) {
-	passed := time.Since(c.asked.wall) // by CLOCK_MONOTONIC, whatever becomes of the wall's
+	wall := time.Now()
+	passed := wall.Sub(c.asked.wall) // by CLOCK_MONOTONIC, whatever becomes of the wall's
 	if c.asked.wall.IsZero() || passed > askEvery {
 		var err error
 		c.asked, err = c.now()
 		return c.asked, err
 	}
-	return moment{ns: c.asked.ns + uint64(passed), wall: time.Now()}, nil
+	return moment{ns: c.asked.ns + uint64(passed), wall: wall}, nil
 }
 
 // String names the clock.

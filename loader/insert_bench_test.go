@@ -20,7 +20,9 @@ func BenchmarkBan(b *testing.B) {
 			next := 0
 			insert(b, 5, 200, func(l *Loader, bans []ban.Ban) {
 				for i := range bans {
-					must(b, l.Ban(bans[i]))
+					if err := l.Ban(bans[i]); err != nil { // must would take a tenth of the time
+						b.Fatal(err)
+					}
 				}
 			}, 5, func() {
 				for range 5 {

@@ -72,6 +72,14 @@ func (ls *labels) keep(id uint32, why label) {
 // id numbers why. When the kernel has no room for more of them it forgets the reason and
 // then the jail, as 0: a ban is worth more than what it was for.
 func (ls *labels) id(why label) (uint32, error) {
+	if id, ok := ls.ids[why]; ok {
+		return id, nil
+	}
+	return ls.add(why)
+}
+
+// add numbers why, which is not known as it is, by as much of it as the kernel takes.
+func (ls *labels) add(why label) (uint32, error) {
 	var v xdpbanLabel
 	why = label{cut(why.jail, len(v.Jail)-1), cut(why.reason, len(v.Reason)-1)}
 	if id, ok := ls.ids[why]; ok {

@@ -448,24 +448,25 @@ func (a *Account) byPage(l *List) (ends []int) {
 	return ends
 }
 
-// Expect makes room for bans that are about to be put in at these spots. Where many come together
+// Expect makes room for n bans that are about to be put in at these spots. Where many come together
 // they are arranged.
-func (a *Account) Expect(spots iter.Seq[*Spot]) {
-	last, n := -1, 0
-	for s := range spots {
+func (a *Account) Expect(n int, spot func(i int) *Spot) {
+	last, more := -1, 0
+	for i := range n {
+		s := spot(i)
 		if page := int(s.number); page != last {
-			a.expect(last, n)
-			last, n = page, 0
+			a.expect(last, more)
+			last, more = page, 0
 		}
 		if !s.Has() {
-			n++
+			more++
 		}
 	}
-	a.expect(last, n)
+	a.expect(last, more)
 }
 
 func (a *Account) expect(page, n int) {
-	if n == 0 {
+	if n <= 1 { // add makes room for one
 		return
 	}
 	p := a.open(page)
@@ -474,14 +475,15 @@ func (a *Account) expect(page, n int) {
 	}
 }
 
-// add adds an entry. A page grows by an eighth: append would double it.
+// add adds an entry. A page grows by an eighth and some: append would double it. The first entries have no
+// room beside them, as most are alone on their page.
 func (p *page) add(tag uint8, e entry) {
 	n := len(p.entries)
 	if n == 0 {
 		p.first = math.MaxUint32
 	}
 	if n == cap(p.entries) {
-		p.resize(n + n/8 + 4)
+		p.resize(n + n/8 + max(1, min(n, 4)))
 	}
 	p.tags, p.entries = append(p.tags, tag), append(p.entries, e)
 }

@@ -141,13 +141,7 @@ func TestAccountArrangesALongList(t *testing.T) {
 		for i, prefix := range got {
 			spots[i] = account.Find(prefix)
 		}
-		account.Expect(func(yield func(*ban.Spot) bool) {
-			for i := range spots {
-				if !yield(&spots[i]) {
-					return
-				}
-			}
-		})
+		account.Expect(len(spots), func(i int) *ban.Spot { return &spots[i] })
 		if account.Len() != 0 {
 			t.Fatalf("%d bans came of nothing", account.Len())
 		}
