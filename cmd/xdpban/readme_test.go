@@ -181,18 +181,10 @@ func (r *reader) command(line string) *exec.Cmd {
 	return cmd
 }
 
-// start starts the service as its unit does, and waits until it answers.
+// start starts the service as its unit does, waits until it answers, and has it reload.
 func (r *reader) start(t *testing.T) {
 	t.Helper()
-	unit, err := os.ReadFile("/etc/systemd/system/xdpban.service")
-	if err != nil {
-		t.Fatal(err)
-	}
-	line := regexp.MustCompile(`(?m)^ExecStart=(.*)$`).FindSubmatch(unit)
-	if line == nil {
-		t.Fatalf("the unit starts nothing:\n%s", unit)
-	}
-	r.daemon = r.command("exec " + string(line[1]))
+	r.daemon = r.command("exec " + unitSays(t, "ExecStart"))
 	if err := r.daemon.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -201,6 +193,24 @@ func (r *reader) start(t *testing.T) {
 			t.Fatalf("the daemon does not answer within %s", patience)
 		}
 	}
+	reload := unitSays(t, "ExecReload")
+	if out, err := r.command(reload).CombinedOutput(); err != nil || !strings.HasPrefix(string(out), "reloaded ") {
+		t.Errorf("%s: %v, %s", reload, err, out)
+	}
+}
+
+// unitSays is what stands behind a key of the service's unit.
+func unitSays(t *testing.T, key string) string {
+	t.Helper()
+	unit, err := os.ReadFile("/etc/systemd/system/xdpban.service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	line := regexp.MustCompile(`(?m)^` + key + `=(.*)$`).FindSubmatch(unit)
+	if line == nil {
+		t.Fatalf("the unit has no %s:\n%s", key, unit)
+	}
+	return string(line[1])
 }
 
 // stop stops the service.
