@@ -130,7 +130,7 @@ func (n *node) alternatives() []*node {
 		return n.subs
 	case n.subs[0].op == opAlternate:
 		return n.subs[0].subs
-	case n.subs[0].op == opGroup && !n.subs[0].flags.fold:
+	case n.subs[0].op == opGroup && !n.subs[0].flags.fold, n.subs[0].op == opConcat && len(n.subs[0].subs) == 1:
 		return n.subs[0].alternatives()
 	}
 	return n.subs

@@ -120,11 +120,11 @@ func (n *node) endsLine() bool {
 	return false
 }
 
-// goesOn reports whether behind a $ in the row n there is more that could match a line break.
+// goesOn reports whether behind a $ in the row n there is more, which could match a line break or asks what stands there.
 func (n *node) goesOn() bool {
 	ends := false
 	for _, sub := range n.subs {
-		if ends && !sub.widthless() {
+		if again := sub.op == opLineEnd && !sub.flags.multi; ends && !again && sub.op != opEmpty {
 			return true
 		}
 		ends = ends || sub.endsLine()
@@ -138,15 +138,6 @@ func (n *node) endsTurns() bool { return n.op == opRepeat && n.max != 1 && n.sub
 // passesEnd reports whether something in n could match a line break behind a $.
 func (n *node) passesEnd() bool {
 	return n.op == opConcat && n.goesOn() || n.endsTurns() || slices.ContainsFunc(n.subs, (*node).passesEnd)
-}
-
-// widthless reports whether n is a place and not a text.
-func (n *node) widthless() bool {
-	switch n.op {
-	case opEmpty, opLineStart, opLineEnd, opTextStart, opTextEnd, opBoundary, opNoBoundary:
-		return true
-	}
-	return false
 }
 
 // endWords marks each \b at the end of n behind what ends a word: there it wants no more than that something else comes, or

@@ -23,7 +23,8 @@ func drawPlaces(t *rapid.T, depth int) string {
 	case 0:
 		return `(` + inner() + `)`
 	case 1:
-		return `(` + inner() + `)?` + inner() + `(?(1)` + inner() + `|` + inner() + `)`
+		decides := rapid.SampledFrom([]string{`(%)?`, `(?:(%)|.)`, `(?P<n>(?:(%)|.*))`, `(?:a|(%))?`}).Draw(t, "decides")
+		return strings.Replace(decides, `%`, inner(), 1) + inner() + `(?(` + rapid.SampledFrom([]string{`1`, `2`}).Draw(t, "group") + `)` + inner() + `|` + inner() + `)`
 	case 2:
 		return `(?:` + inner() + `|` + inner() + `)`
 	case 3, 4:
@@ -134,6 +135,11 @@ func TestDecidersTakeOver(t *testing.T) {
 			`^<HOST> has no (?:(?:\w+ (?!found\b)){0,2}\w+) found`,
 			[]string{"192.0.2.7 has no foundation founder found", "192.0.2.7 has no a b found", "192.0.2.7 has no a found found"},
 			[]string{"192.0.2.7 x1", "192.0.2.7 x1", "192.0.2.7 x1"},
+		},
+		"a condition about one of the ways through a group": {
+			`^login for <F-USER>(?:(?P<simple>\S+)|.*)</F-USER> from <ADDR>\. (?(simple)(?:\S+(?! from ) )*|(?:(?! from ).)*(?: user=(?P=user))? )in x$`,
+			[]string{"login for ann from 192.0.2.7. a b in x", "login for ann bob from 192.0.2.7. a b in x", "login for ann from 192.0.2.9. from 192.0.2.7. y in x"},
+			[]string{"192.0.2.7 x1[simple:ann user:ann]", "192.0.2.7 x1[user:ann bob]", "192.0.2.9 x1[simple:ann user:ann]"},
 		},
 		"a guard that fails": {
 			`^(?P<n>a|(?!ax)\S+) bad \b(\S+)\b from <ADDR>(?! again)`,
