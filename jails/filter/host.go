@@ -1,6 +1,10 @@
 package filter
 
-import "net/netip"
+import (
+	"net/netip"
+
+	"xdpban/internal/ban"
+)
 
 // hostOf reads who stands in rest[from:to]: an address, or a name. What is only a part of a longer word (192.0.2.1 in
 // 192.0.2.1.example.org) is a name: DNS is never asked about it.
@@ -18,31 +22,11 @@ func hostOf(rest []byte, from, to int) (addr netip.Addr, name string) {
 
 // parseAddr reads an address as netip does. IPv4, which is most, takes no allocation.
 func parseAddr(text []byte) (addr netip.Addr, ok bool) {
-	if quad, ok := parseIPv4(text); ok {
+	if quad, ok := ban.DottedQuad(text); ok {
 		return netip.AddrFrom4(quad), true
 	}
 	addr, err := netip.ParseAddr(string(text))
 	return addr, err == nil
-}
-
-// parseIPv4 reads four numbers up to 255, in decimal and without zeros in front.
-func parseIPv4(text []byte) (quad [4]byte, ok bool) {
-	part, value, digits := 0, 0, 0
-	for _, c := range text {
-		switch {
-		case isDigit(c) && (digits == 0 || value > 0):
-			value, digits = 10*value+int(c-'0'), digits+1
-		case c == '.' && digits > 0 && part < 3:
-			part, value, digits = part+1, 0, 0
-		default:
-			return quad, false
-		}
-		if value > 255 {
-			return quad, false
-		}
-		quad[part] = byte(value)
-	}
-	return quad, part == 3 && digits > 0
 }
 
 // standsAlone reports whether rest[from:to] is no part of a longer word or number.

@@ -3,6 +3,8 @@ package filter
 import (
 	"net/netip"
 	"testing"
+
+	"xdpban/internal/ban"
 )
 
 // FuzzParseAddr: what is read without netip is what netip reads.
@@ -18,7 +20,7 @@ func FuzzParseAddr(f *testing.F) {
 		if got, ok := parseAddr(text); got != want || ok != (err == nil) {
 			t.Errorf("%q: got %v, %v; netip says %v, %v", text, got, ok, want, err)
 		}
-		quad, ok := parseIPv4(text)
+		quad, ok := ban.DottedQuad(text)
 		if ok != (err == nil && want.Is4()) || ok && netip.AddrFrom4(quad) != want {
 			t.Errorf("%q as IPv4: got %v, %v; netip says %v, %v", text, quad, ok, want, err)
 		}
