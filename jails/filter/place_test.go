@@ -55,7 +55,7 @@ func checkDecider(t *rapid.T) (known int) {
 	p.backtracks = true
 	d := p.decider()
 	if d == nil {
-		t.Skip("it is none's")
+		t.Skip("no decider is made of it")
 	}
 	back, err := p.runner()
 	if err != nil {

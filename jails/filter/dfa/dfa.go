@@ -9,6 +9,10 @@
 // automaton, and the classes of characters that no instruction tells apart. A regex that
 // may begin anywhere gets a loop over any character in front, so that all are anchored.
 //
+// place.go puts what package regexp has not, look-ahead above all, into the program of one regex: each
+// instruction together with how far the texts have come that must follow, or must not. Nothing else
+// in the room knows of it, but that the match of such a regex may end before it is known.
+//
 // build.go makes it deterministic. A state is the list of the instructions that wait for
 // the next character, of all regexes, in the order in which Go would try them: a regex before the
 // next one, what its alternatives and loops prefer before the rest. Behind an instruction that
@@ -36,5 +40,6 @@
 // (2009) for threads in order, and "Regular Expression Matching in the Wild" (2010) for the lazy
 // DFA with a bounded table, as in RE2; https://swtch.com/~rsc/regexp/. Going back over the
 // recorded states is in the spirit of Dubé and Feeley, "Efficiently Building a Parse Tree From a
-// Regular Expression" (2000).
+// Regular Expression" (2000); what place.go makes is the automaton of Chandra, Kozen and Stockmeyer,
+// "Alternation" (1981), for conditions that all have to hold at once.
 package dfa
