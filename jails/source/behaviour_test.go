@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -484,6 +485,46 @@ func TestOverflowOfTheQueueLosesNoFile(t *testing.T) {
 	r.f.mu.Unlock()
 	r.wants("a")
 	r.until("the overflow, or else the test shows nothing", func() bool { return r.status("a.log").Overflows > 0 })
+}
+
+// The first line of each log is handed over while that of the other is: both have a thread. The lines of one are in order.
+func TestLogsAreReadSideBySideAndEachInOrder(t *testing.T) {
+	r := newRig(t, false)
+	const lines = 1000
+	text := new(strings.Builder)
+	for n := range lines {
+		fmt.Fprintln(text, n)
+	}
+	logs := []string{"a.log", "b.log"}
+	for _, name := range logs {
+		r.write(name, "")
+	}
+	var inside, done atomic.Int64
+	both := make(chan struct{})
+	r.must(r.f.Watch([]string{r.path("*.log")}, func(path string) Handler {
+		next := 0
+		return func(line []byte, _ bool, _ time.Time) {
+			if string(line) != strconv.Itoa(next) {
+				t.Errorf("%s: line %q, want %d", path, line, next)
+			}
+			switch next++; next {
+			case 1:
+				if inside.Add(1) == int64(len(logs)) {
+					close(both)
+				}
+				select {
+				case <-both:
+				case <-t.Context().Done():
+				}
+			case lines:
+				done.Add(1)
+			}
+		}
+	}))
+	for _, name := range logs {
+		r.write(name, text.String())
+	}
+	r.until("all lines of both", func() bool { return done.Load() == int64(len(logs)) })
 }
 
 func TestThousandFilesAreFollowed(t *testing.T) {
